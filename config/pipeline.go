@@ -1,0 +1,93 @@
+package config
+
+import (
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// Pipeline is one pipeline block, decoded but not checked: its row expressions are
+// still HCL's, for transform to check and compile.
+type Pipeline struct {
+	Name    string
+	From    TableRef
+	To      ObjectRef
+	Where   hcl.Expression // nil: all rows
+	Clean   []NamedExpr    // in the order written; later ones may use earlier ones
+	Rejects []Reject
+	Key     NamedExpr   // the app's unique field
+	Match   []NamedExpr // at most one for now
+	Fields  []FieldExpr // all groups, in the order written
+	On      On
+	Deliver Deliver
+	Guard   Guard
+	// Range is the block's header, for diagnostics about the whole.
+	Range hcl.Range
+}
+
+// TableRef is `from`: source.<kind>.<source>.<alias>.
+type TableRef struct {
+	Source, Table string // the names of the source and of its table block
+	Range         hcl.Range
+}
+
+// ObjectRef is `to`: app.<kind>.<app>.<object>.
+type ObjectRef struct {
+	App, Object string
+	Range       hcl.Range
+}
+
+// NamedExpr is one attribute whose value is a row expression.
+type NamedExpr struct {
+	Name      string
+	Expr      hcl.Expression
+	NameRange hcl.Range
+}
+
+// Group says who owns a field.
+type Group string
+
+// The groups of one-way pipelines.
+const (
+	OwnedBySource Group = "source" // the database owns the field
+	OwnedByApp    Group = "app"    // written when the record is created, never again
+	Fill          Group = "fill"   // only where the app has nothing
+)
+
+// FieldExpr is one field of a `fields` block.
+type FieldExpr struct {
+	NamedExpr
+	Group Group
+}
+
+// Reject is a reject block.
+type Reject struct {
+	Name    string
+	When    hcl.Expression
+	Message hcl.Expression // nil: none; else a template
+	Range   hcl.Range
+}
+
+// On has the actions of the `on` blocks, with the defaults filled in.
+type On struct {
+	Delete    string // archive (default) | delete | ignore
+	Leave     string // archive (default) | delete | ignore
+	AppDelete string // hold (default) | recreate | forget
+}
+
+// Deliver has the settings of delivery.
+type Deliver struct {
+	Linger time.Duration // how long a batch may wait to fill; default 0
+}
+
+// Guard limits what may happen in a rolling hour; a share is of the live records, and
+// the floor of 20 records applies to each. Negative: unlimited.
+type Guard struct {
+	MaxDeletes, MaxChanges, MaxCreates Quota
+}
+
+// Quota is a share or a count.
+type Quota struct {
+	Share float64 // 0.05 is 5 %; negative: no share given
+	Count int64   // negative: no count given
+}

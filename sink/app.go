@@ -1,0 +1,120 @@
+// Package sink takes events in from the stream and brings each app to the state they
+// say: intake turns events into wanted states, dispatch pushes these into the apps.
+package sink
+
+import (
+	"context"
+	"time"
+
+	"github.com/penstock-cdc/penstock/change"
+)
+
+// App is one connected app. Implementations: one folder each below sink/.
+//
+// Push may be called by several goroutines at once, up to Limits.Concurrent, never
+// with two changes of one record at the same time.
+type App interface {
+	// Limits says how this app wants to be called for an object.
+	Limits(object string) Limits
+	// Push delivers one batch: changes of one object and one action, at most
+	// Limits.Batch of them, no record twice. It returns one Result per change in the
+	// same order. The error is for the call as a whole, when no change has a result of
+	// its own: see Reject, RetryAfter, Halt, Unknown.
+	Push(ctx context.Context, object string, action Action, changes []Change) ([]Result, error)
+	// Ping checks address and credentials, for /readyz and validate --live.
+	Ping(ctx context.Context) error
+}
+
+// Reader is an App that can read records back.
+type Reader interface {
+	// Read returns the records whose field has one of the values ("id" is the app's own
+	// id), with the named fields; what is not there is left out. At most Limits.Read
+	// values a call. Archived records are returned only when read by id.
+	Read(ctx context.Context, object, field string, values []string, fields []string) ([]Record, error)
+}
+
+// Describer is an App that can say what its objects look like, for the checker.
+type Describer interface {
+	Describe(ctx context.Context, object string) (Object, error)
+}
+
+// Action is what to do with a record.
+type Action uint8
+
+// The actions.
+const (
+	// Upsert creates the record, or changes the one that has Change.Key.
+	Upsert Action = iota
+	// Update changes the record Change.AppID.
+	Update
+	// Archive takes the record AppID out of sight, restorable where the app can.
+	Archive
+	// Remove deletes the record AppID for good.
+	Remove
+)
+
+var actionNames = [...]string{"upsert", "update", "archive", "delete"}
+
+func (a Action) String() string { return actionNames[a] }
+
+// Change is one record's wanted change.
+type Change struct {
+	Ref    string  // unique in the batch and opaque: a trace id, an idempotency key; the same when the same change is sent again
+	AppID  string  // the app's own id; "" only on Upsert
+	Key    Field   // the unique field by which our record is found
+	Fields []Field // to set; a Null value clears the field. Key is not among them
+}
+
+// Field is one field of an app's record with its value.
+type Field struct {
+	Name  string
+	Value change.Value
+}
+
+// Result is what became of one Change.
+type Result struct {
+	AppID   string
+	Created bool
+	// Stored has fields as the app says that it stores them, where it says so: its canonical form.
+	Stored []Field
+	// Err is nil when the app has taken the change over; else Reject, RetryAfter,
+	// Halt, Unknown, Conflict, Gone or, to be tried again with back-off, any other.
+	Err error
+}
+
+// Record is a record as it is in the app.
+type Record struct {
+	ID       string
+	Archived bool
+	Fields   map[string]string // "" is an empty field
+	Updated  time.Time
+}
+
+// Limits is how an app wants to be called. Zero fields: 1 a batch, 1 at once, no pace.
+type Limits struct {
+	Batch      int // changes in one Push
+	Read       int // values in one Read
+	Concurrent int // calls at once, all objects together
+	// Calls in a Window, all objects together; learned from the app's answers where it says so.
+	Calls  int
+	Window time.Duration
+}
+
+// Object describes an app's object.
+type Object struct {
+	Name       string
+	Fields     []ObjectField
+	Archivable bool
+}
+
+// ObjectField describes one field of an object.
+type ObjectField struct {
+	Name     string
+	Label    string
+	Type     string // text, int, decimal, bool, timestamp, date, enum, list, email, phone, url
+	Length   int    // characters; 0: no limit known
+	Options  []string
+	Required bool
+	Unique   bool // the app keeps values unique: usable as key
+	ReadOnly bool
+}
