@@ -27,14 +27,14 @@ type Pipeline struct {
 
 // TableRef is `from`: source.<kind>.<source>.<alias>.
 type TableRef struct {
-	Source, Table string // the names of the source and of its table block
-	Range         hcl.Range
+	Kind, Source, Table string // the source's kind and name, and the label of its table block
+	Range               hcl.Range
 }
 
 // ObjectRef is `to`: app.<kind>.<app>.<object>.
 type ObjectRef struct {
-	App, Object string
-	Range       hcl.Range
+	Kind, App, Object string
+	Range             hcl.Range
 }
 
 // NamedExpr is one attribute whose value is a row expression.

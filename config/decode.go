@@ -1,0 +1,233 @@
+package config
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+)
+
+var pipelineSchema = &hcl.BodySchema{
+	Attributes: []hcl.AttributeSchema{{Name: "from", Required: true}, {Name: "to", Required: true}, {Name: "run"}, {Name: "where"}, {Name: "backfill"}},
+	Blocks: []hcl.BlockHeaderSchema{
+		{Type: "clean"}, {Type: "reject", LabelNames: []string{"name"}}, {Type: "key"}, {Type: "match"},
+		{Type: "fields", LabelNames: []string{"owner"}}, {Type: "field", LabelNames: []string{"name"}}, {Type: "write_back"},
+		{Type: "on", LabelNames: []string{"event"}}, {Type: "verify"}, {Type: "deliver"}, {Type: "guard"},
+	},
+}
+
+// once has the blocks that a pipeline has at most one of.
+var once = map[string]bool{"clean": true, "key": true, "match": true, "deliver": true, "guard": true}
+
+func decodePipeline(block *hcl.Block) (*Pipeline, hcl.Diagnostics) {
+	p := &Pipeline{
+		Name: block.Labels[0], Range: block.DefRange, On: On{Delete: "archive", Leave: "archive", AppDelete: "hold"},
+		Guard: Guard{MaxDeletes: Quota{Share: 0.05, Count: -1}, MaxChanges: Quota{Share: -1, Count: -1}, MaxCreates: Quota{Share: -1, Count: -1}},
+	}
+	content, diags := block.Body.Content(pipelineSchema)
+	for name, attr := range content.Attributes {
+		switch name {
+		case "from":
+			steps, ds := reference(attr.Expr, "source", "source.postgres.shop.customers: kind, source and table")
+			diags = append(diags, ds...)
+			p.From = TableRef{Kind: steps[0], Source: steps[1], Table: steps[2], Range: attr.Expr.Range()}
+		case "to":
+			steps, ds := reference(attr.Expr, "app", "app.hubspot.crm.contacts: kind, app and object")
+			diags = append(diags, ds...)
+			p.To = ObjectRef{Kind: steps[0], App: steps[1], Object: steps[2], Range: attr.Expr.Range()}
+		case "where":
+			p.Where = attr.Expr
+		case "run":
+			diags = append(diags, decodeRun(attr)...)
+		case "backfill":
+			if s, _, ds := constant(attr.Expr, settings()); ds.HasErrors() {
+				diags = append(diags, ds...)
+			} else if s != "auto" {
+				diags = append(diags, notYet(attr.Expr.Range().Ptr(), fmt.Sprintf("backfill = %q", s)))
+			}
+		}
+	}
+	seen := map[string]hcl.Range{}
+	for _, b := range content.Blocks {
+		what := b.Type
+		if len(b.Labels) > 0 {
+			what += " " + b.Labels[0]
+		}
+		if first, twice := seen[what]; twice && (once[b.Type] || b.Type == "on" || b.Type == "reject") {
+			diags = append(diags, Errorf("E0105", b.DefRange.Ptr(), fmt.Sprintf("Second block: %s", what), fmt.Sprintf("The first is in line %d; put both into one.", first.Start.Line)))
+			continue
+		}
+		seen[what] = b.DefRange
+		diags = append(diags, p.decodeBlock(b)...)
+	}
+	if p.Key.Expr == nil {
+		diags = append(diags, Errorf("E0103", &block.DefRange, "No key block", `Say by which unique field of the app our record is found again: key { shop_customer_id = tostring(row.id) }.`))
+	}
+	if len(p.Fields) == 0 {
+		diags = append(diags, Errorf("E0103", &block.DefRange, "No fields", `Say what to write: fields "source" { email = row.email }.`))
+	}
+	return p, diags
+}
+
+func (p *Pipeline) decodeBlock(b *hcl.Block) (diags hcl.Diagnostics) {
+	switch b.Type {
+	case "clean":
+		p.Clean, diags = attributes(b.Body)
+	case "reject":
+		var raw struct {
+			When    hcl.Expression `hcl:"when"`
+			Message hcl.Expression `hcl:"message,optional"`
+		}
+		diags = gohcl.DecodeBody(b.Body, nil, &raw)
+		r := Reject{Name: b.Labels[0], When: raw.When, Range: b.DefRange}
+		if raw.Message != nil && hasText(raw.Message) {
+			r.Message = raw.Message
+		}
+		p.Rejects = append(p.Rejects, r)
+	case "key":
+		var keys []NamedExpr
+		if keys, diags = attributes(b.Body); len(keys) == 1 {
+			p.Key = keys[0]
+		} else {
+			diags = append(diags, Errorf("E0107", b.DefRange.Ptr(), "A key block has one field", "The app's field that is unique, with its value."))
+			p.Key = NamedExpr{Expr: hcl.StaticExpr(nilText, b.DefRange)}
+		}
+	case "match":
+		if p.Match, diags = attributes(b.Body); len(p.Match) > 1 {
+			diags = append(diags, notYet(b.DefRange.Ptr(), "match by more than one field"))
+		}
+	case "fields":
+		group := Group(b.Labels[0])
+		switch group {
+		case OwnedBySource, OwnedByApp, Fill:
+			named, ds := attributes(b.Body)
+			for _, n := range named {
+				p.Fields = append(p.Fields, FieldExpr{NamedExpr: n, Group: group})
+			}
+			diags = ds
+		case "latest", "union", "max", "min":
+			diags = append(diags, notYet(b.DefRange.Ptr(), fmt.Sprintf("fields %q", group)))
+		default:
+			diags = append(diags, unknown(&b.LabelRanges[0], "group of fields", b.Labels[0], []string{"source", "app", "fill"}))
+		}
+	case "on":
+		diags = p.decodeOn(b)
+	case "deliver":
+		var raw struct {
+			Linger hcl.Expression `hcl:"linger,optional"`
+		}
+		diags = gohcl.DecodeBody(b.Body, settings(), &raw)
+		p.Deliver.Linger, diags = durationOr(raw.Linger, 0, diags)
+	case "guard":
+		diags = p.decodeGuard(b)
+	default:
+		diags = append(diags, notYet(b.DefRange.Ptr(), fmt.Sprintf("%s blocks", b.Type)))
+	}
+	return diags
+}
+
+func (p *Pipeline) decodeOn(b *hcl.Block) hcl.Diagnostics {
+	var raw struct {
+		Action string `hcl:"action"`
+	}
+	diags := gohcl.DecodeBody(b.Body, settings(), &raw)
+	if diags.HasErrors() {
+		return diags
+	}
+	target, allowed := &p.On.Delete, []string{"archive", "delete", "ignore"}
+	switch b.Labels[0] {
+	case "delete":
+	case "leave":
+		target = &p.On.Leave
+	case "app_delete":
+		target, allowed = &p.On.AppDelete, []string{"hold", "recreate", "forget"}
+	default:
+		return append(diags, unknown(&b.LabelRanges[0], "event", b.Labels[0], []string{"delete", "leave", "app_delete"}))
+	}
+	attrs, _ := b.Body.JustAttributes()
+	rng := attrs["action"].Expr.Range()
+	if raw.Action == "set" && target != &p.On.AppDelete {
+		return append(diags, notYet(&rng, `action = "set"`))
+	}
+	for _, a := range allowed {
+		if a == raw.Action {
+			*target = a
+			return diags
+		}
+	}
+	return append(diags, unknown(&rng, "action", raw.Action, allowed))
+}
+
+func (p *Pipeline) decodeGuard(b *hcl.Block) hcl.Diagnostics {
+	var raw struct {
+		Deletes hcl.Expression `hcl:"max_deletes,optional"`
+		Changes hcl.Expression `hcl:"max_changes,optional"`
+		Creates hcl.Expression `hcl:"max_creates,optional"`
+	}
+	diags := gohcl.DecodeBody(b.Body, settings(), &raw)
+	for _, limit := range []struct {
+		expr hcl.Expression
+		to   *Quota
+	}{{raw.Deletes, &p.Guard.MaxDeletes}, {raw.Changes, &p.Guard.MaxChanges}, {raw.Creates, &p.Guard.MaxCreates}} {
+		text, ok, ds := constant(limit.expr, settings())
+		diags = append(diags, ds...)
+		if !ok {
+			continue
+		}
+		q, err := ParseQuota(text)
+		if err != nil {
+			diags = append(diags, badSetting(limit.expr.Range(), err))
+			continue
+		}
+		*limit.to = q
+	}
+	return diags
+}
+
+func decodeRun(attr *hcl.Attribute) hcl.Diagnostics {
+	rng := attr.Expr.Range()
+	call, diags := hcl.ExprCall(attr.Expr)
+	if diags.HasErrors() {
+		return hcl.Diagnostics{Errorf("E0107", &rng, "run says when", "Write run = live().")}
+	}
+	switch call.Name {
+	case "live":
+		if len(call.Arguments) > 0 {
+			return hcl.Diagnostics{Errorf("E0107", &rng, "live() takes no arguments", "Write run = live().")}
+		}
+		return nil
+	case "every", "cron":
+		return hcl.Diagnostics{notYet(&rng, call.Name+"()")}
+	}
+	return hcl.Diagnostics{unknown(&call.NameRange, "schedule", call.Name, []string{"live", "every", "cron"})}
+}
+
+// attributes returns a body's attributes in the order written.
+func attributes(body hcl.Body) ([]NamedExpr, hcl.Diagnostics) {
+	attrs, diags := body.JustAttributes()
+	out := make([]NamedExpr, 0, len(attrs))
+	for _, a := range attrs {
+		out = append(out, NamedExpr{Name: a.Name, Expr: a.Expr, NameRange: a.NameRange})
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].NameRange.Start.Byte < out[j].NameRange.Start.Byte })
+	return out, diags
+}
+
+// reference reads root.a.b.c.
+func reference(expr hcl.Expression, root, form string) (steps [3]string, diags hcl.Diagnostics) {
+	rng := expr.Range()
+	wrong := hcl.Diagnostics{Errorf("E0107", &rng, "Not a reference of this kind", "Write "+form+".")}
+	tr, ds := hcl.AbsTraversalForExpr(expr)
+	if ds.HasErrors() || tr.RootName() != root || len(tr) != 4 {
+		return steps, wrong
+	}
+	for i, step := range tr[1:] {
+		attr, ok := step.(hcl.TraverseAttr)
+		if !ok {
+			return steps, wrong
+		}
+		steps[i] = attr.Name
+	}
+	return steps, nil
+}

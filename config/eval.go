@@ -1,0 +1,174 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+)
+
+// secret is a secret block: what it is worth is found out when something asks.
+type secret struct {
+	name string
+	expr hcl.Expression
+}
+
+func (p *Project) decodeSecret(block *hcl.Block) hcl.Diagnostics {
+	var raw struct {
+		Value hcl.Expression `hcl:"value"`
+	}
+	diags := gohcl.DecodeBody(block.Body, nil, &raw)
+	if diags.HasErrors() {
+		return diags
+	}
+	p.secrets = append(p.secrets, &secret{name: block.Labels[0], expr: raw.Value})
+	call, ds := hcl.ExprCall(raw.Value)
+	rng := raw.Value.Range()
+	if ds.HasErrors() || call.Name != "env" && call.Name != "file" && call.Name != "exec" {
+		return hcl.Diagnostics{Errorf("E0204", &rng, "A secret's value does not stand in the configuration", `Write value = env("NAME"), file("path") or exec("command", "argument").`)}
+	}
+	return nil
+}
+
+// EvalContext is what settings of sources and apps may use: env() and the secrets. A
+// secret that can't be had (its variable is not set) is an error where it is defined.
+func (p *Project) EvalContext() *hcl.EvalContext {
+	ctx := settings()
+	values := map[string]cty.Value{}
+	for _, s := range p.secrets {
+		if v, diags := s.expr.Value(p.secretContext()); !diags.HasErrors() {
+			values[s.name] = v
+		} else {
+			values[s.name] = cty.StringVal("")
+		}
+	}
+	ctx.Variables = map[string]cty.Value{"secret": cty.ObjectVal(values)}
+	return ctx
+}
+
+// CheckSecrets evaluates every secret and says which can't be had.
+func (p *Project) CheckSecrets() hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, s := range p.secrets {
+		_, ds := s.expr.Value(p.secretContext())
+		diags = append(diags, ds...)
+	}
+	return normalize(diags)
+}
+
+func (p *Project) secretContext() *hcl.EvalContext {
+	ctx := settings()
+	ctx.Functions["file"] = text(func(args []string) (string, error) {
+		if len(args) != 1 {
+			return "", fmt.Errorf("file() takes a path")
+		}
+		path := args[0]
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(p.Dir, path)
+		}
+		content, err := os.ReadFile(path)
+		return strings.TrimRight(string(content), "\r\n"), err
+	})
+	ctx.Functions["exec"] = text(func(args []string) (string, error) {
+		if len(args) == 0 {
+			return "", fmt.Errorf("exec() takes a command and its arguments")
+		}
+		limit, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(limit, args[0], args[1:]...)
+		cmd.Dir = p.Dir
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("exec %s: %w", args[0], err) // not what it printed: that may be the secret
+		}
+		return strings.TrimRight(string(out), "\r\n"), nil
+	})
+	return ctx
+}
+
+// settings is the context of plain settings: env() alone.
+func settings() *hcl.EvalContext {
+	return &hcl.EvalContext{Functions: map[string]function.Function{"env": text(env)}}
+}
+
+func env(args []string) (string, error) {
+	if len(args) == 0 || len(args) > 2 {
+		return "", fmt.Errorf("env() takes a name and, if wanted, a default")
+	}
+	if v, ok := os.LookupEnv(args[0]); ok {
+		return v, nil
+	}
+	if len(args) == 2 {
+		return args[1], nil
+	}
+	return "", fmt.Errorf("environment variable %s is not set: export it, or give a default with env(%q, \"...\")", args[0], args[0])
+}
+
+// text makes a function of texts that gives a text.
+func text(f func(args []string) (string, error)) function.Function {
+	return function.New(&function.Spec{
+		VarParam: &function.Parameter{Name: "arguments", Type: cty.String},
+		Type:     function.StaticReturnType(cty.String),
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+			texts := make([]string, len(args))
+			for i, a := range args {
+				texts[i] = a.AsString()
+			}
+			s, err := f(texts)
+			return cty.StringVal(s), err
+		},
+	})
+}
+
+// sensitive are the settings of apps whose values come from secret blocks and from nowhere else.
+var sensitive = map[string]bool{"token": true, "password": true, "client_secret": true, "refresh_token": true, "api_key": true}
+
+// CheckSensitive refuses secrets that are written into an app block.
+func (p *Project) CheckSensitive() hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, app := range p.Apps {
+		attrs, _ := app.Body.JustAttributes()
+		for name, attr := range attrs {
+			if !sensitive[name] {
+				continue
+			}
+			rng := attr.Expr.Range()
+			root, ds := hcl.AbsTraversalForExpr(attr.Expr)
+			if ds.HasErrors() || root.RootName() != "secret" {
+				diags = append(diags, Errorf("E0205", &rng, fmt.Sprintf("%s must come from a secret block", name),
+					fmt.Sprintf("Write secret %q { value = env(\"...\") } and here %s = secret.%s.", app.Name, name, app.Name)))
+				continue
+			}
+			if len(root) == 2 {
+				if step, ok := root[1].(hcl.TraverseAttr); ok && p.secret(step.Name) == nil {
+					diags = append(diags, unknown(&rng, "secret", step.Name, p.secretNames()))
+				}
+			}
+		}
+	}
+	return diags
+}
+
+func (p *Project) secret(name string) *secret {
+	for _, s := range p.secrets {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+func (p *Project) secretNames() (names []string) {
+	for _, s := range p.secrets {
+		names = append(names, s.name)
+	}
+	return names
+}

@@ -1,0 +1,189 @@
+// Package config reads a project: the HCL files of one folder, decoded into plain
+// structs, with all that is wrong in them as diagnostics. Reading has no side effects.
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclparse"
+)
+
+// Project is a folder's configuration.
+type Project struct {
+	Dir             string
+	DataDir         string // absolute or relative to the working folder, as Dir is
+	RequiredVersion string
+	Sources         []*Source
+	Apps            []*App
+	Stream          Stream
+	State           State
+	Ops             *Ops // nil: no ops block
+	Pipelines       []*Pipeline
+
+	secrets []*secret
+	files   map[string]*hcl.File
+}
+
+// Source is a source block; what is in its body is its connector's matter.
+type Source struct {
+	Kind, Name string
+	Body       hcl.Body
+	Range      hcl.Range
+}
+
+// App is an app block; what is in its body is its connector's matter.
+type App struct {
+	Kind, Name string
+	Body       hcl.Body
+	Range      hcl.Range
+}
+
+var rootSchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
+	{Type: "penstock"},
+	{Type: "secret", LabelNames: []string{"name"}},
+	{Type: "source", LabelNames: []string{"kind", "name"}},
+	{Type: "app", LabelNames: []string{"kind", "name"}},
+	{Type: "stream", LabelNames: []string{"kind"}},
+	{Type: "state", LabelNames: []string{"kind"}},
+	{Type: "ops"},
+	{Type: "pipeline", LabelNames: []string{"name"}},
+	{Type: "test", LabelNames: []string{"pipeline", "name"}},
+	{Type: "variable", LabelNames: []string{"name"}},
+	{Type: "locals"},
+	{Type: "function", LabelNames: []string{"name"}},
+	{Type: "lookup", LabelNames: []string{"name"}},
+	{Type: "alert", LabelNames: []string{"kind", "name"}},
+}}
+
+// later has the blocks that the grammar knows and this version does not do yet.
+var later = map[string]bool{"test": true, "variable": true, "locals": true, "function": true, "lookup": true, "alert": true}
+
+// Load reads every *.hcl file of a folder. The project is usable only when the
+// diagnostics have no errors; it is never nil, so that they can be written with their lines.
+func Load(dir string) (*Project, hcl.Diagnostics) {
+	p := &Project{Dir: dir, DataDir: filepath.Join(dir, "penstock-data"), Stream: Stream{Kind: "embedded"}, State: State{Kind: "sqlite"}}
+	parser := hclparse.NewParser()
+	p.files = parser.Files()
+	names, err := filepath.Glob(filepath.Join(dir, "*.hcl"))
+	if err != nil || len(names) == 0 {
+		return p, hcl.Diagnostics{noFiles(dir)}
+	}
+	sort.Strings(names)
+	var diags hcl.Diagnostics
+	var bodies []hcl.Body
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			diags = append(diags, Errorf("E0002", &hcl.Range{Filename: name, Start: hcl.InitialPos, End: hcl.InitialPos}, "File can't be read", err.Error()))
+			continue
+		}
+		file, ds := parser.ParseHCL(text, filepath.Base(name))
+		diags = append(diags, ds...)
+		if file != nil && file.Body != nil {
+			bodies = append(bodies, file.Body)
+		}
+	}
+	content, ds := hcl.MergeBodies(bodies).Content(rootSchema)
+	diags = append(diags, ds...)
+	diags = append(diags, p.decode(content)...)
+	return p, normalize(diags)
+}
+
+func noFiles(dir string) *hcl.Diagnostic {
+	detail := "A project is a folder with at least one .hcl file; give its path as the command's argument."
+	if _, err := os.Stat(dir); err != nil {
+		detail = err.Error()
+	}
+	return Errorf("E0001", nil, fmt.Sprintf("No configuration in %s", dir), detail)
+}
+
+func (p *Project) decode(content *hcl.BodyContent) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	single := map[string]hcl.Range{}
+	named := map[string]hcl.Range{}
+	for _, block := range content.Blocks { // first, for the other blocks refer to them
+		if block.Type == "secret" {
+			diags = append(diags, p.decodeSecret(block)...)
+		}
+	}
+	for _, block := range content.Blocks {
+		rng := block.DefRange
+		switch block.Type {
+		case "penstock", "stream", "state", "ops":
+			if first, twice := single[block.Type]; twice {
+				diags = append(diags, Errorf("E0105", &rng, fmt.Sprintf("Second %s block", block.Type),
+					fmt.Sprintf("There is one %s block in a project; the first is at %s:%d.", block.Type, first.Filename, first.Start.Line)))
+				continue
+			}
+			single[block.Type] = rng
+		default:
+			if ds := checkNames(block, named); ds.HasErrors() {
+				diags = append(diags, ds...)
+				continue
+			}
+		}
+		switch block.Type {
+		case "penstock":
+			diags = append(diags, p.decodePenstock(block)...)
+		case "secret":
+		case "source":
+			p.Sources = append(p.Sources, &Source{Kind: block.Labels[0], Name: block.Labels[1], Body: block.Body, Range: rng})
+		case "app":
+			p.Apps = append(p.Apps, &App{Kind: block.Labels[0], Name: block.Labels[1], Body: block.Body, Range: rng})
+		case "stream":
+			diags = append(diags, p.decodeStream(block)...)
+		case "state":
+			diags = append(diags, p.decodeState(block)...)
+		case "ops":
+			diags = append(diags, p.decodeOps(block)...)
+		case "pipeline":
+			pipe, ds := decodePipeline(block)
+			diags = append(diags, ds...)
+			p.Pipelines = append(p.Pipelines, pipe)
+		default:
+			diags = append(diags, notYet(&rng, fmt.Sprintf("%s blocks", block.Type)))
+		}
+	}
+	return diags
+}
+
+// checkNames refuses names that can't be referred to and two blocks of one name.
+// Sources share their names across kinds, for topics are named after them; so do apps.
+func checkNames(block *hcl.Block, named map[string]hcl.Range) hcl.Diagnostics {
+	if later[block.Type] {
+		return nil
+	}
+	var diags hcl.Diagnostics
+	for i, label := range block.Labels {
+		if !validName(label) {
+			diags = append(diags, Errorf("E0106", &block.LabelRanges[i], fmt.Sprintf("Name %q can't be used", label),
+				"Names have letters, digits, '_' and '-', and start with a letter or '_'."))
+		}
+	}
+	name := block.Type + " " + block.Labels[len(block.Labels)-1]
+	if first, twice := named[name]; twice {
+		diags = append(diags, Errorf("E0105", &block.DefRange, fmt.Sprintf("Second %s named %q", block.Type, block.Labels[len(block.Labels)-1]),
+			fmt.Sprintf("The first is at %s:%d; give one of them another name.", first.Filename, first.Start.Line)))
+	}
+	named[name] = block.DefRange
+	return diags
+}
+
+func validName(s string) bool {
+	for i, r := range s {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_'
+		if !letter && (i == 0 || !strings.ContainsRune("0123456789-", r)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func notYet(rng *hcl.Range, what string) *hcl.Diagnostic {
+	return Errorf("E0110", rng, fmt.Sprintf("Not yet: %s", what), "This version of penstock does not do this yet; take it out to start.")
+}

@@ -1,0 +1,189 @@
+package config
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/agext/levenshtein"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+)
+
+var nilText = cty.NullVal(cty.String)
+
+// hasText tells whether an optional expression was written at all: gohcl gives a null one in its place.
+func hasText(expr hcl.Expression) bool {
+	rng := expr.Range()
+	return rng.End.Byte > rng.Start.Byte
+}
+
+// codes gives HCL's own diagnostics, known by their summaries, the codes of ours.
+var codes = map[string]string{
+	"Unsupported block type":     "E0101",
+	"Unsupported argument":       "E0102",
+	"Missing required argument":  "E0103",
+	"Extraneous label for":       "E0104",
+	"Missing name for":           "E0104",
+	"Unexpected \"":              "E0102",
+	"Attribute redefined":        "E0105",
+	"Duplicate":                  "E0105",
+	"Incorrect attribute value":  "E0107",
+	"Unsuitable value type":      "E0107",
+	"Error in function call":     "E0201",
+	"Call to unknown function":   "E0202",
+	"Unknown variable":           "E0203",
+	"Unsupported attribute":      "E0203",
+	"Variables not allowed":      "E0203",
+	"Function calls not allowed": "E0202",
+}
+
+// normalize gives each diagnostic a code and drops repeated ones.
+func normalize(diags hcl.Diagnostics) hcl.Diagnostics {
+	seen := map[string]bool{}
+	out := diags[:0]
+	for _, d := range diags {
+		if Code(d) == "" {
+			c := "E0003" // what the parser says
+			for start, known := range codes {
+				if strings.HasPrefix(d.Summary, start) {
+					c = known
+				}
+			}
+			d.Extra = code(c)
+			if _, reason, ok := strings.Cut(d.Detail, " failed: "); ok && c == "E0201" {
+				d.Summary, d.Detail = strings.TrimSuffix(reason, "."), ""
+			}
+		}
+		if id := fmt.Sprint(d.Subject, d.Summary, d.Detail); !seen[id] {
+			seen[id] = true
+			out = append(out, d)
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool { return before(out[i].Subject, out[j].Subject) })
+	return out
+}
+
+func before(a, b *hcl.Range) bool {
+	if a == nil || b == nil {
+		return a == nil && b != nil
+	}
+	if a.Filename != b.Filename {
+		return a.Filename < b.Filename
+	}
+	return a.Start.Byte < b.Start.Byte
+}
+
+// Suggest returns the candidate that a misspelt name most likely meant, "" if none is near.
+func Suggest(name string, candidates []string) string {
+	best, distance := "", max(2, utf8.RuneCountInString(name)/3)+1
+	for _, c := range candidates {
+		if d := levenshtein.Distance(strings.ToLower(name), strings.ToLower(c), nil); d < distance {
+			best, distance = c, d
+		}
+	}
+	return best
+}
+
+func unknown(rng *hcl.Range, what, name string, candidates []string) *hcl.Diagnostic {
+	detail := "There is " + strings.Join(candidates, ", ") + "."
+	if len(candidates) == 0 {
+		detail = "None is defined."
+	}
+	if s := Suggest(name, candidates); s != "" {
+		detail = fmt.Sprintf("Did you mean %q? %s", s, detail)
+	}
+	return Errorf("E0108", rng, fmt.Sprintf("Unknown %s %q", what, name), detail)
+}
+
+// Write writes diagnostics for people: place, code, the line, a caret, the fix.
+func (p *Project) Write(w io.Writer, diags hcl.Diagnostics) error {
+	out := bufio.NewWriter(w)
+	for _, d := range normalize(diags) {
+		severity := "error"
+		if d.Severity == hcl.DiagWarning {
+			severity = "warning"
+		}
+		if d.Subject != nil {
+			fmt.Fprintf(out, "%s:%d:%d: ", d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column)
+		}
+		fmt.Fprintf(out, "%s[%s]: %s\n", severity, Code(d), d.Summary)
+		if line, ok := p.line(d.Subject); ok {
+			number := fmt.Sprint(d.Subject.Start.Line)
+			width := d.Subject.End.Column - d.Subject.Start.Column
+			if d.Subject.End.Line != d.Subject.Start.Line {
+				width = utf8.RuneCountInString(line) - d.Subject.Start.Column + 1
+			}
+			fmt.Fprintf(out, "  %s | %s\n", number, line)
+			fmt.Fprintf(out, "  %*s | %s%s\n", len(number), "", indent(line, d.Subject.Start.Column-1), strings.Repeat("^", max(1, width)))
+		}
+		if d.Detail != "" {
+			fmt.Fprintf(out, "  %s\n", strings.ReplaceAll(d.Detail, "\n", "\n  "))
+		}
+	}
+	return out.Flush()
+}
+
+// indent is white space as wide as the first n columns of a line.
+func indent(line string, n int) string {
+	var b strings.Builder
+	for _, r := range line {
+		if n--; n < 0 {
+			break
+		}
+		if r == '\t' {
+			b.WriteByte('\t')
+		} else {
+			b.WriteByte(' ')
+		}
+	}
+	return b.String()
+}
+
+func (p *Project) line(rng *hcl.Range) (string, bool) {
+	if rng == nil || p.files[rng.Filename] == nil {
+		return "", false
+	}
+	lines := strings.Split(string(p.files[rng.Filename].Bytes), "\n")
+	if rng.Start.Line < 1 || rng.Start.Line > len(lines) {
+		return "", false
+	}
+	return strings.TrimRight(lines[rng.Start.Line-1], "\r"), true
+}
+
+// diagnostic is the form of --output json.
+type diagnostic struct {
+	Type      string `json:"type"`
+	Severity  string `json:"severity"`
+	Code      string `json:"code"`
+	Message   string `json:"message"`
+	File      string `json:"file,omitempty"`
+	Line      int    `json:"line,omitempty"`
+	Column    int    `json:"column,omitempty"`
+	EndLine   int    `json:"end_line,omitempty"`
+	EndColumn int    `json:"end_column,omitempty"`
+	Fix       string `json:"fix,omitempty"`
+}
+
+// WriteJSON writes diagnostics as JSON objects, one a line.
+func (p *Project) WriteJSON(w io.Writer, diags hcl.Diagnostics) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for _, d := range normalize(diags) {
+		out := diagnostic{Type: "diagnostic", Severity: "error", Code: Code(d), Message: d.Summary, Fix: d.Detail}
+		if d.Severity == hcl.DiagWarning {
+			out.Severity = "warning"
+		}
+		if r := d.Subject; r != nil {
+			out.File, out.Line, out.Column, out.EndLine, out.EndColumn = r.Filename, r.Start.Line, r.Start.Column, r.End.Line, r.End.Column
+		}
+		if err := enc.Encode(out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
