@@ -20,7 +20,8 @@ const (
 
 // Fault is something that goes wrong with some of the vendor's calls.
 //
-//   - status: answered with Status (and Retry-After), nothing done
+//   - status: answered with Status (and Retry-After), nothing done, or with
+//     AfterCommit once the call has taken effect
 //   - drop: the connection is cut, nothing done
 //   - drop_after_commit: the call takes effect, then the connection is cut; calls that
 //     cannot change records neither suffer it nor use it up
@@ -33,13 +34,16 @@ const (
 type Fault struct {
 	Kind       string   `json:"kind"`
 	Status     int      `json:"status,omitempty"`
-	RetryAfter Duration `json:"retry_after,omitempty"`
-	Delay      Duration `json:"delay,omitempty"`
-	Calls      int      `json:"calls,omitempty"`
-	Share      float64  `json:"share,omitempty"`
-	Seed       uint64   `json:"seed,omitempty"`
-	Method     string   `json:"method,omitempty"`
-	Path       string   `json:"path,omitempty"` // prefix
+	RetryAfter Duration `json:"retry_after,omitzero"`
+	Delay      Duration `json:"delay,omitzero"`
+	// AfterCommit makes a status fault one of the way back: a gateway's 502 for a call
+	// that took effect.
+	AfterCommit bool    `json:"after_commit,omitempty"`
+	Calls       int     `json:"calls,omitempty"`
+	Share       float64 `json:"share,omitempty"`
+	Seed        uint64  `json:"seed,omitempty"`
+	Method      string  `json:"method,omitempty"`
+	Path        string  `json:"path,omitempty"` // prefix
 }
 
 // Duration is a time.Duration written as a string ("2s") in JSON.
@@ -103,7 +107,8 @@ type outcome struct {
 	status     int
 	retryAfter time.Duration
 	delay      time.Duration
-	nth        int // calls that this fault has struck before
+	commit     bool // a status fault lets the call take effect first
+	nth        int  // calls that this fault has struck before
 }
 
 // AddFault puts a fault in force.
@@ -152,7 +157,7 @@ func (fs *faults) take(method, path string, writes bool) outcome {
 			case kindDelay:
 				o.delay += time.Duration(f.Delay)
 			default:
-				o.kind, o.status, o.retryAfter, o.nth = f.Kind, f.Status, time.Duration(f.RetryAfter), f.struck
+				o.kind, o.status, o.commit, o.retryAfter, o.nth = f.Kind, f.Status, f.AfterCommit, time.Duration(f.RetryAfter), f.struck
 			}
 			f.struck++
 		}

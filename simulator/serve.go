@@ -58,6 +58,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, route Route) {
 		cut(w)
 	case kindStatus:
 		reply := s.app.Failure(fault.status)
+		if fault.commit {
+			done := route.Serve(call)
+			reply.Records, reply.Created, reply.Refused = done.Records, done.Created, done.Refused
+		}
 		if fault.retryAfter > 0 {
 			setHeader(&reply, "Retry-After", strconv.Itoa(int(math.Ceil(fault.retryAfter.Seconds()))))
 		}

@@ -131,33 +131,52 @@ func stamp(ns int64) string {
 }
 
 // merged overlays sorted fields with sorted changes, where an empty value takes a
-// field away, and tells which changes make a difference.
+// field away, and tells which changes make a difference. It changes neither; all is
+// fields itself when nothing differs.
 func merged(fields, changes []simulator.Field) (all, changed []simulator.Field) {
-	all = make([]simulator.Field, 0, len(fields)+len(changes))
-	i, j := 0, 0
-	for i < len(fields) || j < len(changes) {
+	size, differ := len(fields), 0
+	i := 0
+	for _, c := range changes {
+		for i < len(fields) && fields[i].Name < c.Name {
+			i++
+		}
 		switch {
-		case j == len(changes) || i < len(fields) && fields[i].Name < changes[j].Name:
-			all = append(all, fields[i])
-			i++
-		case i == len(fields) || changes[j].Name < fields[i].Name:
-			if changes[j].Value != "" {
-				all = append(all, changes[j])
-				changed = append(changed, changes[j])
+		case i < len(fields) && fields[i].Name == c.Name:
+			if c.Value != fields[i].Value {
+				differ++
 			}
-			j++
-		default:
-			if changes[j].Value != "" {
-				all = append(all, changes[j])
+			if c.Value == "" {
+				size--
 			}
-			if changes[j].Value != fields[i].Value {
-				changed = append(changed, changes[j])
-			}
-			i++
-			j++
+		case c.Value != "":
+			size++
+			differ++
 		}
 	}
-	return all, changed
+	if differ == 0 {
+		return fields, nil
+	}
+	all = make([]simulator.Field, 0, size)
+	changed = make([]simulator.Field, 0, differ)
+	i = 0
+	for _, c := range changes {
+		for i < len(fields) && fields[i].Name < c.Name {
+			all = append(all, fields[i])
+			i++
+		}
+		before := ""
+		if i < len(fields) && fields[i].Name == c.Name {
+			before = fields[i].Value
+			i++
+		}
+		if c.Value != "" {
+			all = append(all, c)
+		}
+		if c.Value != before {
+			changed = append(changed, c)
+		}
+	}
+	return append(all, fields[i:]...), changed
 }
 
 // link and unlink keep the index of unique values for the live records.
