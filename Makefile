@@ -1,0 +1,57 @@
+# penstock. `make help` lists the targets.
+GO      ?= go
+BIN     := bin/penstock
+VERSION := $(shell cat VERSION)
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+SERVICES := $(GO) run ./integration/service/cmd/services
+LINT    := .cache/bin/golangci-lint
+LINT_VERSION := v2.12.2
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-all race lint fmt check integration chaos bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/penstock
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/penstock
+
+demo: build ## the main job on embedded defaults, with a kill -9 in the middle; KEEP=1 leaves it running
+	$(BIN) demo $(if $(KEEP),--keep)
+
+test: check ## start what the tests need and run them (at most 25 minutes on 2 cores)
+	$(SERVICES) run postgres18 mysql mariadb kafka -- $(GO) test -p 2 -timeout 24m ./...
+
+test-all: check ## every test, every database version, with the race detector
+	PENSTOCK_TEST_ALL=1 $(SERVICES) run postgres14 postgres15 postgres16 postgres17 postgres18 mysql mariadb kafka -- $(GO) test -race -p 2 -timeout 120m ./...
+
+race: ## the unit tests with the race detector
+	$(SERVICES) run postgres18 mysql mariadb kafka -- $(GO) test -race -short -p 2 -timeout 40m ./...
+
+check: ## formatting and vet
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt these files:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+
+lint: $(LINT) ## golangci-lint
+	$(LINT) run ./...
+
+$(LINT):
+	GOBIN=$(CURDIR)/.cache/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+integration: ## the scenarios on real databases and a real broker alone
+	$(SERVICES) run postgres18 mysql mariadb kafka -- $(GO) test -count 1 -timeout 24m ./integration/...
+
+ROUNDS ?= 200
+SEED   ?= 0
+chaos: ## long survival run: make chaos ROUNDS=n SEED=s (a seed repeats a run)
+	$(SERVICES) run postgres18 mysql kafka -- env PENSTOCK_CHAOS_ROUNDS=$(ROUNDS) PENSTOCK_CHAOS_SEED=$(SEED) $(GO) test -count 1 -v -timeout 12h -run TestSurvival ./integration/survival
+
+bench: ## benchmarks against the raw limit; results in docs/performance.md are from this
+	$(SERVICES) run postgres18 mysql -- $(GO) run ./bench
+
+clean: ## remove what was built
+	rm -rf bin .cache
