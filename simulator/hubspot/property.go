@@ -30,7 +30,7 @@ type property struct {
 	UpdatedAt       *time.Time   `json:"updatedAt,omitempty"`
 	Modification    modification `json:"modificationMetadata"`
 
-	rank map[string]int // option value -> place in Options
+	rank map[string]int // option value -> place in Options; set by newProperties
 }
 
 type option struct {
@@ -62,9 +62,11 @@ func newProperties(defs []*property, identifier string) *properties {
 		p.unique = append(p.unique, identifier)
 	}
 	for _, d := range defs {
-		d.rank = make(map[string]int, len(d.Options))
-		for i, o := range d.Options {
-			d.rank[o.Value] = i
+		if d.rank == nil { // a definition already in use is being read by others
+			d.rank = make(map[string]int, len(d.Options))
+			for i, o := range d.Options {
+				d.rank[o.Value] = i
+			}
 		}
 		p.byName[d.Name] = d
 		if d.HasUniqueValue {

@@ -3,6 +3,7 @@ package hubspot
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"github.com/penstock-cdc/penstock/simulator"
 )
@@ -46,6 +47,7 @@ func (a *app) updateProperty(t *objectType, c *simulator.Call) simulator.Reply {
 		return noProperty(c).reply()
 	}
 	d := *old
+	d.rank, d.Options = nil, slices.Clone(old.Options)
 	if err := json.Unmarshal(c.Body, &d); err != nil {
 		return badRequest("Invalid input JSON on line 1, column 1: %v", err).reply()
 	}

@@ -22,7 +22,7 @@ type objectType struct {
 
 	next    uint64 // id of the next record
 	byID    map[uint64]*record
-	ordered []*record                     // by id; merged and erased ones stay until compacted
+	ordered []*record                     // by id, those merged into others and erased among them
 	gone    int                           // how many of ordered those are
 	index   map[string]map[string]*record // unique property -> value -> live record
 	blocked map[string]bool               // e-mails that a GDPR delete named and no contact had
