@@ -132,8 +132,7 @@ type scanner struct {
 }
 
 func (s *scanner) malformed(body []byte) *apiError {
-	var any json.RawMessage
-	err := json.Unmarshal(body, &any)
+	err := json.Unmarshal(body, new(json.RawMessage))
 	at := int64(len(body))
 	if syntax := new(json.SyntaxError); errors.As(err, &syntax) {
 		at = syntax.Offset
@@ -244,7 +243,7 @@ func (s *scanner) skip() error {
 		s.rawString()
 		return nil
 	}
-	for s.at < len(s.body) && !bytes.ContainsRune([]byte(",]} \t\r\n"), rune(s.body[s.at])) {
+	for s.at < len(s.body) && strings.IndexByte(",]} \t\r\n", s.body[s.at]) < 0 {
 		s.at++
 	}
 	return nil

@@ -96,7 +96,7 @@ func TestOneValue(t *testing.T) {
 		{"hubspot_owner_id", "1234", "1234", ""},
 		{"mrr", " 12.50 ", "12.50", ""},
 		{"mrr", "-3", "-3", ""},
-		{"mrr", "1e3", "1e3", ""},
+		{"mrr", "1e3", "", "INVALID_NUMBER"},
 		{"mrr", "1,5", "", "INVALID_NUMBER"},
 		{"mrr", "NaN", "", "INVALID_NUMBER"},
 		{"mrr", "1.2.3", "", "INVALID_NUMBER"},
@@ -415,26 +415,26 @@ func TestProperties(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &stage); err != nil || stage.Type != "enumeration" || len(stage.Options) != 8 {
 		t.Errorf("lifecyclestage: %v, got %s", err, text)
 	}
-	make := func(name, more string) string {
+	definition := func(name, more string) string {
 		return `{"name":"` + name + `","label":"L","groupName":"contactinformation","type":"string","fieldType":"text"` + more + `}`
 	}
 	base := "/crm/properties/2026-09/contacts"
-	h.want("POST", base, make("score", ""), 201, "")
+	h.want("POST", base, definition("score", ""), 201, "")
 	h.want("GET", base+"/score", "", 200, "")
 	h.want("GET", base+"/nonesuch", "", 404, "")
-	h.want("POST", base, make("score", ""), 409, "")
-	h.want("POST", base, make("Score", ""), 400, "")
-	h.want("POST", base, make("color", `,"type":"enumeration","fieldType":"select"`), 400, "")
-	h.want("POST", base, make("color", `,"type":"enumeration","fieldType":"text"`), 400, "")
-	h.want("POST", base, make("color", `,"type":"enumeration","fieldType":"select","options":[{"label":"Red","value":"red"}]`), 201, "")
+	h.want("POST", base, definition("score", ""), 409, "")
+	h.want("POST", base, definition("Score", ""), 400, "")
+	h.want("POST", base, definition("color", `,"type":"enumeration","fieldType":"select"`), 400, "")
+	h.want("POST", base, definition("color", `,"type":"enumeration","fieldType":"text"`), 400, "")
+	h.want("POST", base, definition("color", `,"type":"enumeration","fieldType":"select","options":[{"label":"Red","value":"red"}]`), 201, "")
 	h.want("POST", contacts, `{"properties":{"color":"red","score":"x"}}`, 201, "")
 	h.want("PATCH", base+"/color", `{"options":[{"label":"Blue","value":"blue"}]}`, 200, "")
 	h.want("POST", contacts, `{"properties":{"color":"red"}}`, 400, "")
 	// Ten properties with unique values, and shop_customer_id is one.
 	for i := range 9 {
-		h.want("POST", base, make(fmt.Sprintf("key%d", i), `,"hasUniqueValue":true`), 201, "")
+		h.want("POST", base, definition(fmt.Sprintf("key%d", i), `,"hasUniqueValue":true`), 201, "")
 	}
-	h.want("POST", base, make("key9", `,"hasUniqueValue":true`), 400, "")
+	h.want("POST", base, definition("key9", `,"hasUniqueValue":true`), 400, "")
 	h.want("POST", contacts+"/batch/upsert", `{"inputs":[{"id":"z","idProperty":"key8","properties":{}}]}`, 200, "")
 	if status, _ := h.call("DELETE", base+"/score", ""); status != 204 {
 		t.Errorf("delete property: got %d, want 204", status)
@@ -537,5 +537,21 @@ func TestLimits(t *testing.T) {
 	}
 	if status, a = h.ask("POST", contacts+"/search", `{}`); status != 429 || a.PolicyName != "SECONDLY" {
 		t.Errorf("sixth search: got %d %s, want 429 SECONDLY", status, a.PolicyName)
+	}
+}
+
+// TestFailuresInTheVendorsForm: what an injected status looks like ([errors]).
+func TestFailuresInTheVendorsForm(t *testing.T) {
+	h := start(t, simulator.Options{})
+	for status, category := range map[int]string{
+		401: "EXPIRED_AUTHENTICATION", 403: "MISSING_SCOPES", 404: "OBJECT_NOT_FOUND", 423: "LOCKED", 429: "RATE_LIMITS", 477: "MIGRATION_IN_PROGRESS",
+		500: "INTERNAL_ERROR", 502: "INTERNAL_ERROR", 503: "INTERNAL_ERROR", 504: "INTERNAL_ERROR", 524: "INTERNAL_ERROR",
+	} {
+		if err := h.sim.AddFault(simulator.Fault{Kind: "status", Status: status, Calls: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if got, a := h.ask("POST", contacts+"/batch/upsert", batchOf(1, 1)); got != status || a.Category != category || a.Status != "error" {
+			t.Errorf("%d: got %d %+v, want category %s", status, got, a, category)
+		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 const maxText = 65_536
 
 // numberForm: digits and at most one decimal point ([properties]).
-var numberForm = regexp.MustCompile(`^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$`)
+var numberForm = regexp.MustCompile(`^[+-]?(?:\d+\.?\d*|\.\d+)$`)
 
 // canonical checks a value and returns it as HubSpot keeps it. An empty value clears
 // the property ([contacts]) and is right for any type.
