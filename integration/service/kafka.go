@@ -1,0 +1,131 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+const kafkaVersion = "4.4.0"
+
+// kafka is one Kafka node that is broker and controller.
+type kafka struct{}
+
+func (k kafka) install(ctx context.Context, c *cache) (installed, error) {
+	java, err := findJava()
+	if err != nil {
+		return installed{}, err
+	}
+	name := "kafka-" + kafkaVersion
+	home, err := c.entry(ctx, name, func(dir string) error {
+		return c.fetchJars(ctx, dir, artifacts(kafkaJars))
+	})
+	if err != nil {
+		return installed{}, err
+	}
+	template, err := c.template(ctx, name, func(dir string) error {
+		conf := filepath.Join(dir, "server.properties")
+		if err := os.WriteFile(conf, []byte(kafkaSettings(filepath.Join(dir, "data"), nil)+kafkaPorts(1, 2)), 0o600); err != nil {
+			return fmt.Errorf("write server.properties: %w", err)
+		}
+		return run(ctx, dir, nil, command{args: []string{java, "-XX:TieredStopAtLevel=1", "-cp", filepath.Join(home, "*"),
+			"kafka.tools.StorageTool", "format", "-t", "cGVuc3RvY2stdGVzdC1pZA", "-c", conf}})
+	})
+	return installed{version: kafkaVersion, home: home, template: template}, err
+}
+
+// findJava finds a Java on the machine.
+func findJava() (string, error) {
+	if home := os.Getenv("JAVA_HOME"); home != "" {
+		if java := filepath.Join(home, "bin", "java"); readable(java) {
+			return java, nil
+		}
+	}
+	java, err := exec.LookPath("java")
+	if err != nil {
+		return "", errors.New("find java: Kafka needs Java 17 or newer; install it (Debian: apt-get install default-jre-headless), or set JAVA_HOME")
+	}
+	return java, nil
+}
+
+// kafkaSettings is the server.properties of a node in folder data, without its ports.
+func kafkaSettings(data string, own []string) string {
+	settings := append([]string{
+		"process.roles=broker,controller",
+		"node.id=1",
+		"controller.listener.names=CONTROLLER",
+		"log.dirs=" + data,
+		"auto.create.topics.enable=false",
+		"offsets.topic.replication.factor=1",
+		"offsets.topic.num.partitions=4",
+		"transaction.state.log.replication.factor=1",
+		"transaction.state.log.min.isr=1",
+		"transaction.state.log.num.partitions=4",
+		"share.coordinator.state.topic.replication.factor=1",
+		"share.coordinator.state.topic.min.isr=1",
+		"group.initial.rebalance.delay.ms=0",
+		"log.cleaner.dedupe.buffer.size=8388608",
+		"num.network.threads=2",
+		"num.io.threads=4",
+		// After a kill a broker cannot register until its old session is over.
+		"broker.session.timeout.ms=4000",
+		"broker.heartbeat.interval.ms=500",
+		"controlled.shutdown.enable=false",
+	}, own...)
+	return strings.Join(settings, "\n") + "\n"
+}
+
+// kafkaPorts are the settings that name ports: clients' and the controller's.
+func kafkaPorts(port, controller int) string {
+	return fmt.Sprintf("listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d\ncontroller.quorum.voters=1@127.0.0.1:%d\n",
+		port, controller, controller)
+}
+
+func (k kafka) create(s *Server) error {
+	if err := copyTree(filepath.Join(s.installed.template, "data"), s.data()); err != nil {
+		return err
+	}
+	// Later lines win, so that one's own settings do.
+	conf := kafkaSettings(s.data(), s.options.settings) + kafkaPorts(s.Port, s.controller)
+	if err := os.WriteFile(filepath.Join(s.Dir, "server.properties"), []byte(conf), 0o600); err != nil {
+		return fmt.Errorf("write server.properties: %w", err)
+	}
+	return nil
+}
+
+func (k kafka) command(s *Server) command {
+	java, err := findJava()
+	if err != nil {
+		java = "java" // its absence is the error of the run
+	}
+	listeners, voters, _ := strings.Cut(strings.TrimSpace(kafkaPorts(s.Port, s.controller)), "\n")
+	return command{
+		args: []string{
+			java, "-Xms64m", "-Xmx" + s.options.heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+			"-cp", filepath.Join(s.installed.home, "*"), "kafka.Kafka", filepath.Join(s.Dir, "server.properties"),
+			// The ports of this start, where the data is of an earlier one.
+			"--override", listeners, "--override", voters,
+		},
+		stop:  syscall.SIGTERM,
+		abort: syscall.SIGKILL,
+	}
+}
+
+func (k kafka) ping(ctx context.Context, s *Server) error {
+	c := &kafkago.Client{Addr: kafkago.TCP(s.Addr)}
+	meta, err := c.Metadata(ctx, &kafkago.MetadataRequest{})
+	if err != nil {
+		return err
+	}
+	if len(meta.Brokers) == 0 {
+		return errors.New("no broker is registered")
+	}
+	return nil
+}
