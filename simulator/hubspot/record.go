@@ -24,6 +24,7 @@ type objectType struct {
 	byID    map[uint64]*record
 	ordered []*record                     // by id, those merged into others and erased among them
 	gone    int                           // how many of ordered those are
+	lagging []written                     // records with versions that search still shows, by time
 	index   map[string]map[string]*record // unique property -> value -> live record
 	blocked map[string]bool               // e-mails that a GDPR delete named and no contact had
 }
@@ -42,7 +43,7 @@ func newObjectType(name, singular, title, id, identifier string, standard []*pro
 func (t *objectType) reset() {
 	t.next = 1
 	t.byID = map[uint64]*record{}
-	t.ordered, t.gone = nil, 0
+	t.ordered, t.gone, t.lagging = nil, 0, nil
 	t.index = map[string]map[string]*record{}
 	t.blocked = map[string]bool{}
 	t.replace(slices.Clone(t.standard))
@@ -56,6 +57,12 @@ type record struct {
 	older   []*version // newest first: those that search may still have to show
 	into    *record    // merged into this one
 	erased  bool
+}
+
+// written is a record that was written at a time.
+type written struct {
+	r  *record
+	at int64
 }
 
 type version struct {
@@ -221,11 +228,17 @@ func (t *objectType) put(r *record, v *version, lag time.Duration) {
 			}
 		}
 		r.older = keep
+		t.lagging = append(t.lagging, written{r, v.at})
 	}
 	t.unlink(r)
 	r.now = v
 	if r.live() {
 		t.link(r)
+	}
+	for shown := v.at - int64(lag); len(t.lagging) > 0 && t.lagging[0].at <= shown; t.lagging = t.lagging[1:] {
+		if old := t.lagging[0].r; old.now.at <= shown {
+			old.older = nil
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (a *app) createOne(t *objectType, c *simulator.Call) simulator.Reply {
 	if e != nil {
 		return refusedOne(e, in.key())
 	}
-	reply := a.object(t, s, http.StatusCreated, written(in))
+	reply := a.object(t, s, http.StatusCreated, namesOf(in))
 	reply.Records, reply.Created = 1, 1
 	return reply
 }
@@ -71,7 +71,7 @@ func (a *app) updateOne(t *objectType, c *simulator.Call) simulator.Reply {
 	if e != nil {
 		return refusedOne(e, id)
 	}
-	reply := a.object(t, s, http.StatusOK, written(in))
+	reply := a.object(t, s, http.StatusOK, namesOf(in))
 	reply.Records = 1
 	return reply
 }
@@ -133,7 +133,7 @@ func (a *app) object(t *objectType, s snapshot, status int, names []string) simu
 	return simulator.Reply{Status: status, Body: body}
 }
 
-func written(in input) []string {
+func namesOf(in input) []string {
 	names := make([]string, len(in.fields))
 	for i, f := range in.fields {
 		names[i] = f.Name
