@@ -109,7 +109,8 @@ func exists(t *objectType, id uint64) *apiError {
 	}
 }
 
-// taken is the conflict of a unique custom property (wording as integrators quote it).
+// taken is the conflict of a unique custom property (code in a VALIDATION_ERROR as integrators quote it; the
+// wording is assumed).
 func taken(a *app, t *objectType, property, value string, id, other uint64) *apiError {
 	return invalid([]problem{{property, "CONFLICTING_UNIQUE_VALUE", fmt.Sprintf(
 		"Cannot set PropertyValueCoordinates{portalId=%d, objectTypeId=%s, objectId=%d, propertyName=%s, value=%s} on object %d. %d already has that value.",
@@ -138,7 +139,8 @@ func limited(policy string) simulator.Reply {
 	return simulator.Reply{Status: http.StatusTooManyRequests, Body: body}
 }
 
-// Failure is an answer with this status in the form of [errors].
+// Failure is an answer with this status in the form of [errors]. The categories of 403,
+// 423, 477 and 5xx are (assumed); only the status tells those apart for sure.
 func (a *app) Failure(status int) simulator.Reply {
 	e := &apiError{status: status}
 	switch status {

@@ -11,11 +11,11 @@
 //	             batch pages of the 2026-03 reference
 //	[properties] developers.hubspot.com/docs/guides/api/crm/properties
 //	[search]     developers.hubspot.com/docs/api-reference/2026-03/crm/search-the-crm
-//	[objects]    developers.hubspot.com/docs/guides/api/crm/objects/custom-objects
 //	[restore]    knowledge.hubspot.com/records/restore-deleted-records
 //	[node-N] [python-N] [php-N]  issue N of HubSpot/hubspot-api-nodejs, -python, -php
 //
-// A rule marked (assumed) has no source that was found; it is the stricter guess.
+// A rule marked (assumed) is what integrators tell of HubSpot, with no page of the
+// vendor's found that says it; where two readings were possible it is the stricter.
 package hubspot
 
 import (

@@ -84,7 +84,7 @@ func (r *record) snapshot() snapshot { return snapshot{r.id, r.created, r.now} }
 func (r *record) live() bool { return !r.now.archived && r.into == nil && !r.erased }
 
 // find follows merges: the id of a record that was merged into another still finds
-// that other ([contacts]: an answer with another id tells of a merge).
+// that other; the answer's other id tells of the merge (assumed).
 func (t *objectType) find(id string) *record {
 	n, err := strconv.ParseUint(id, 10, 64)
 	if err != nil {
@@ -208,7 +208,7 @@ func (t *objectType) eachUnique(fields []simulator.Field, fn func(property, valu
 	if t.identifier != "email" {
 		return
 	}
-	// A contact's further addresses are as unique as its first ([contacts]).
+	// A contact's further addresses are as unique as its first ([restore]).
 	if more := value(fields, "hs_additional_emails"); more != "" {
 		for email := range strings.SplitSeq(more, ";") {
 			fn("email", email)

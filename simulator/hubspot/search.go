@@ -10,7 +10,8 @@ import (
 	"github.com/penstock-cdc/penstock/simulator"
 )
 
-// Limits of a search ([search]).
+// Limits of a search ([search]). For filters these are the smaller numbers in use: the
+// changelog of August 2024 says 10 in a group and 25 in all.
 const (
 	maxGroups     = 5
 	maxFilters    = 6 // in a group

@@ -208,7 +208,7 @@ func (a *app) list(t *objectType, c *simulator.Call) simulator.Reply {
 }
 
 // gdprDelete erases a contact for good. An address that no contact has is blocked from
-// being used again ([contacts], gdpr-delete).
+// being used again (assumed).
 func (a *app) gdprDelete(t *objectType, c *simulator.Call) simulator.Reply {
 	var body struct {
 		ObjectID   string `json:"objectId"`

@@ -17,7 +17,8 @@ const maxText = 65_536
 var numberForm = regexp.MustCompile(`^[+-]?(?:\d+\.?\d*|\.\d+)$`)
 
 // canonical checks a value and returns it as HubSpot keeps it. An empty value clears
-// the property ([contacts]) and is right for any type.
+// the property ([contacts]) and is right for any type. The codes STRING_TOO_LONG and
+// INVALID_NUMBER are (assumed).
 func (a *app) canonical(d *property, value string) (string, *problem) {
 	if value == "" {
 		return "", nil
@@ -107,8 +108,8 @@ func (d *property) allowed() string {
 }
 
 // chosen checks an enumeration. Only checkboxes take several values, separated by
-// semicolons ([properties]); one semicolon in front means "in addition", which is
-// kept here and resolved against the record.
+// semicolons ([properties]); one semicolon in front means "in addition" (assumed),
+// which is kept here and resolved against the record.
 func (a *app) chosen(d *property, value string) (string, *problem) {
 	if d.ExternalOptions {
 		return value, nil
@@ -128,7 +129,7 @@ func (a *app) chosen(d *property, value string) (string, *problem) {
 }
 
 // date takes ISO 8601 or milliseconds, midnight UTC only (HubSpot.NET issue 98, [php-74]);
-// it is read back as 2020-02-23 ([objects]).
+// it is read back as 2020-02-23 (assumed).
 func date(d *property, value string) (string, *problem) {
 	if t, err := time.Parse(time.DateOnly, value); err == nil {
 		return t.Format(time.DateOnly), nil

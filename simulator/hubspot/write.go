@@ -95,7 +95,7 @@ func (w *write) update(r *record, fields []simulator.Field, byPerson bool) *apiE
 }
 
 // effective resolves values that depend on what the record has: values added to
-// checkboxes (one semicolon in front, [properties]), and lifecycle stages, which only
+// checkboxes (one semicolon in front), and lifecycle stages, which only
 // move forward unless cleared first in a request of their own; a step back is
 // accepted and ignored (integrate.hubspot.com/t/update-lifecycle-stage-using-api/1333).
 func (w *write) effective(r *record, fields []simulator.Field, byPerson bool) []simulator.Field {
@@ -210,7 +210,7 @@ func (w *write) erase(r *record) {
 
 // merge joins loser into winner: the winner's values stay, its gaps are filled, the
 // loser's addresses become further ones, and its id finds the winner from now on
-// (hs_merged_object_ids). It cannot be rolled back.
+// (hs_merged_object_ids; assumed). It cannot be rolled back.
 func (w *write) merge(winner, loser *record) {
 	t := w.t
 	t.unlink(loser)
