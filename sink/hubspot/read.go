@@ -1,0 +1,176 @@
+package hubspot
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/sink/rest"
+)
+
+// Read reads by object id, by a property with unique values or a contact's email; by
+// any other property through search, which shows writes a few seconds late. A record
+// that was merged into another comes back under the other's id.
+func (a *app) Read(ctx context.Context, object, field string, values, fields []string) ([]sink.Record, error) {
+	values = distinct(values)
+	if len(values) == 0 {
+		return nil, nil
+	}
+	if len(values) > maxBatch {
+		return nil, fmt.Errorf("read %s: %d values in a call, hubspot takes %d", object, len(values), maxBatch)
+	}
+	names := slices.Clone(fields)
+	if field == "id" {
+		live, err := a.batchRead(ctx, object, "", values, names, false)
+		if err != nil || len(live) == len(values) {
+			return live, err
+		}
+		archived, err := a.batchRead(ctx, object, "", missing(values, live), names, true)
+		return append(live, archived...), err
+	}
+	if !slices.Contains(names, field) {
+		names = append(names, field)
+	}
+	unique, err := a.unique(ctx, object, field)
+	if err != nil {
+		return nil, err
+	}
+	if !unique {
+		return a.find(ctx, object, field, values, names)
+	}
+	return a.batchRead(ctx, object, field, values, names, false)
+}
+
+// unique tells whether records can be read by a property. One that can stays so: the
+// setting of a property cannot be changed.
+func (a *app) unique(ctx context.Context, object, field string) (bool, error) {
+	if object == "contacts" && field == "email" {
+		return true, nil
+	}
+	name := object + "." + field
+	if _, known := a.uniques.Load(name); known {
+		return true, nil
+	}
+	p, err := a.property(ctx, object, field)
+	if err != nil {
+		return false, err
+	}
+	if p.Unique {
+		a.uniques.Store(name, true)
+	}
+	return bool(p.Unique), nil
+}
+
+func distinct(values []string) []string {
+	out := make([]string, 0, len(values))
+	seen := make(map[string]bool, len(values))
+	for _, v := range values {
+		if v != "" && !seen[v] {
+			seen[v] = true
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func missing(ids []string, found []sink.Record) []string {
+	have := make(map[string]bool, len(found))
+	for _, r := range found {
+		have[r.ID] = true
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return have[id] })
+}
+
+type recordID struct {
+	ID string `json:"id"`
+}
+
+func (a *app) batchRead(ctx context.Context, object, property string, values, names []string, archived bool) ([]sink.Record, error) {
+	body := struct {
+		Property string     `json:"idProperty,omitempty"`
+		Fields   []string   `json:"properties"`
+		History  []string   `json:"propertiesWithHistory"`
+		Inputs   []recordID `json:"inputs"`
+	}{property, names, []string{}, make([]recordID, len(values))}
+	if names == nil {
+		body.Fields = []string{}
+	}
+	for i, v := range values {
+		body.Inputs[i].ID = v
+	}
+	r := rest.Request{
+		Method: http.MethodPost, Path: a.path("objects", object) + "/batch/read",
+		Template: a.path("objects", "{object}") + "/batch/read", Body: body,
+	}
+	if archived {
+		r.Query = map[string][]string{"archived": {"true"}}
+	}
+	var answer reply
+	r.Into = &answer
+	if err := a.call(ctx, r); err != nil {
+		return nil, fmt.Errorf("read %s: %w", object, err)
+	}
+	for i := range answer.Errors {
+		// What is not there is told as an error; any other would pass for absence.
+		if c := answer.Errors[i].Category; c != "OBJECT_NOT_FOUND" {
+			return nil, fmt.Errorf("read %s: hubspot answers in part: %s", object, known(string(c)))
+		}
+	}
+	return records(answer.Results, names), nil
+}
+
+// find searches for the values, all pages of it.
+func (a *app) find(ctx context.Context, object, field string, values, names []string) ([]sink.Record, error) {
+	type filter struct {
+		Property string   `json:"propertyName"`
+		Operator string   `json:"operator"`
+		Values   []string `json:"values"`
+	}
+	type group struct {
+		Filters []filter `json:"filters"`
+	}
+	body := struct {
+		Groups []group  `json:"filterGroups"`
+		Fields []string `json:"properties"`
+		Limit  int      `json:"limit"`
+		After  string   `json:"after,omitempty"`
+	}{[]group{{[]filter{{field, "IN", values}}}}, names, 200, ""}
+	var found []sink.Record
+	for {
+		if err := a.search.Wait(ctx); err != nil {
+			return nil, fmt.Errorf("search %s: %w", object, err)
+		}
+		var answer reply
+		err := a.call(ctx, rest.Request{
+			Method: http.MethodPost, Path: a.path("objects", object) + "/search",
+			Template: a.path("objects", "{object}") + "/search", Body: body, Into: &answer,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("search %s: %w", object, err)
+		}
+		found = append(found, records(answer.Results, names)...)
+		next := string(answer.Paging.Next.After)
+		if next == "" || next == body.After || len(answer.Results) == 0 {
+			return found, nil
+		}
+		body.After = next
+	}
+}
+
+func records(results []result, names []string) []sink.Record {
+	list := make([]sink.Record, 0, len(results))
+	for i := range results {
+		r := &results[i]
+		if r.ID == "" {
+			continue
+		}
+		fields := make(map[string]string, len(names))
+		for _, name := range names {
+			fields[name] = string(r.Properties[name])
+		}
+		list = append(list, sink.Record{ID: string(r.ID), Archived: bool(r.Archived), Fields: fields, Updated: r.Updated.Time})
+	}
+	return list
+}
