@@ -52,6 +52,9 @@ type Output interface {
 	// this resume emits what comes after. The output may drop what has an ID not above
 	// the last one its partition has: after a crash the same events may come again.
 	Commit(resume []byte) error
+	// Idle says that the source has nothing more to read for now: what was committed
+	// should not wait for company. It does not block.
+	Idle()
 	// Flush waits until all committed so far is durable (a chunk counter raised before
 	// its chunk is read).
 	Flush(ctx context.Context) error

@@ -1,0 +1,208 @@
+// Package postgres captures Postgres 14 to 18 through logical replication: a slot
+// with the built-in pgoutput plugin, protocol version 2, text values. It makes its
+// slot and publication itself, reads the rows that are already there in the slot's
+// own snapshot, and decodes the stream without a copy.
+//
+// Protocol: https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
+package postgres
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Config is a source "postgres" block.
+type Config struct {
+	// URL is postgres://user:password@host:port/database with the usual parameters.
+	URL string `hcl:"url"`
+	// Tables are the tables to capture: schema.table with * and ?, ! in front excludes.
+	Tables []string `hcl:"tables,optional"`
+	// Slot and Publication are penstock_ and the source's name by default.
+	Slot        string `hcl:"slot,optional"`
+	Publication string `hcl:"publication,optional"`
+	// Snapshot is initial (the default: rows that are there before the stream begins
+	// are captured first) or never.
+	Snapshot string `hcl:"snapshot,optional"`
+	// Messages captures logical messages (pg_logical_emit_message) too.
+	Messages bool `hcl:"messages,optional"`
+	// TableBlocks are tables under a name that pipelines use.
+	TableBlocks []TableConfig `hcl:"table,block"`
+}
+
+// TableConfig is a table block: a captured table under an alias, with its settings.
+type TableConfig struct {
+	Alias   string   `hcl:"alias,label"`
+	Name    string   `hcl:"name"`             // schema.table
+	Columns []string `hcl:"columns,optional"` // captured columns; all by default
+	Exclude []string `hcl:"exclude,optional"` // columns left out
+	Key     []string `hcl:"key,optional"`     // key columns where the table has no primary key
+	PII     []string `hcl:"pii,optional"`     // columns with personal data
+	Topic   string   `hcl:"topic,optional"`   // instead of source.schema.table
+}
+
+// Values of Config.Snapshot.
+const (
+	SnapshotInitial = "initial"
+	SnapshotNever   = "never"
+)
+
+// Decode reads a source block's body. It has no side effects.
+func Decode(body hcl.Body, ctx *hcl.EvalContext) (*Config, hcl.Diagnostics) {
+	cfg := &Config{}
+	diags := gohcl.DecodeBody(body, ctx, cfg)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	for _, err := range cfg.problems() {
+		diags = append(diags, &hcl.Diagnostic{
+			Severity: hcl.DiagError, Summary: err.summary, Detail: err.detail,
+			Subject: attributeRange(body, err.attribute),
+		})
+	}
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	return cfg, diags
+}
+
+// attributeRange is where an attribute stands, else where the body is.
+func attributeRange(body hcl.Body, name string) *hcl.Range {
+	content, _, _ := body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: name}}})
+	if content != nil {
+		if a := content.Attributes[name]; a != nil {
+			return a.Expr.Range().Ptr()
+		}
+	}
+	return body.MissingItemRange().Ptr()
+}
+
+type configProblem struct{ attribute, summary, detail string }
+
+// problems finds what is wrong with the settings without asking the server.
+func (c *Config) problems() (out []configProblem) {
+	add := func(attribute, summary, detail string) {
+		out = append(out, configProblem{attribute, summary, detail})
+	}
+	if _, err := pgconn.ParseConfig(c.URL); err != nil || !strings.HasPrefix(c.URL, "postgres://") && !strings.HasPrefix(c.URL, "postgresql://") {
+		// The driver's message may quote the URL and with it the password.
+		add("url", "This is not a Postgres URL", "Write it as postgres://user:password@host:5432/database, with percent-encoding for special characters in the password.")
+	}
+	switch c.Snapshot {
+	case "", SnapshotInitial, SnapshotNever:
+	default:
+		add("snapshot", fmt.Sprintf("There is no snapshot mode %q", c.Snapshot), "It is \"initial\" (capture the rows that are already there first) or \"never\".")
+	}
+	if len(c.Tables) == 0 && len(c.TableBlocks) == 0 {
+		add("tables", "No table is captured", "Name tables, for example tables = [\"public.*\"], or add table blocks.")
+	}
+	for _, p := range c.Tables {
+		if !strings.Contains(strings.TrimPrefix(p, "!"), ".") {
+			add("tables", fmt.Sprintf("Table %q has no schema", p), fmt.Sprintf("Write schema.table, for example %q.", "public."+p))
+		}
+	}
+	if !validSlotName(c.Slot) {
+		add("slot", fmt.Sprintf("%q cannot be a replication slot's name", c.Slot), "Postgres allows lower-case letters, digits and _, at most 63 of them.")
+	}
+	alias, name := map[string]bool{}, map[string]bool{}
+	for i := range c.TableBlocks {
+		t := &c.TableBlocks[i]
+		switch {
+		case alias[t.Alias]:
+			add("table", fmt.Sprintf("There are two tables %q", t.Alias), "Give one of them another name.")
+		case name[t.Name]:
+			add("table", fmt.Sprintf("Table %s has two blocks", t.Name), "Several pipelines can use one block.")
+		}
+		alias[t.Alias], name[t.Name] = true, true
+		if !strings.Contains(t.Name, ".") {
+			add("table", fmt.Sprintf("Table %q has no schema", t.Name), fmt.Sprintf("Write schema.table, for example %q.", "public."+t.Name))
+		}
+		if len(t.Columns) > 0 && len(t.Exclude) > 0 {
+			add("table", fmt.Sprintf("Table %q has both columns and exclude", t.Alias), "Say which columns are captured, or which are not.")
+		}
+	}
+	return out
+}
+
+// validSlotName allows "" for the default.
+func validSlotName(s string) bool {
+	for _, r := range s {
+		if r != '_' && (r < 'a' || r > 'z') && (r < '0' || r > '9') {
+			return false
+		}
+	}
+	return len(s) <= 63
+}
+
+// captures tells whether a table is to be captured.
+func (c *Config) captures(schema, table string) bool {
+	name := schema + "." + table
+	in := c.block(schema, table) != nil
+	for _, p := range c.Tables {
+		if rest, not := strings.CutPrefix(p, "!"); not {
+			if matchTable(rest, schema, table) && c.block(schema, table) == nil {
+				return false
+			}
+		} else if !in && (p == name || matchTable(p, schema, table)) {
+			in = true
+		}
+	}
+	return in
+}
+
+// block returns a table's own block, nil when it has none.
+func (c *Config) block(schema, table string) *TableConfig {
+	for i := range c.TableBlocks {
+		if name := c.TableBlocks[i].Name; len(name) == len(schema)+1+len(table) && strings.HasPrefix(name, schema+".") && strings.HasSuffix(name, "."+table) {
+			return &c.TableBlocks[i]
+		}
+	}
+	return nil
+}
+
+// matchTable matches schema.table against a pattern, part by part.
+func matchTable(pattern, schema, table string) bool {
+	s, t, _ := strings.Cut(pattern, ".")
+	return match(s, schema) && match(t, table)
+}
+
+// match matches a name against a pattern with * (any characters) and ? (one).
+func match(pattern, name string) bool {
+	p, n := []rune(pattern), []rune(name)
+	star, mark := -1, 0
+	i, j := 0, 0
+	for j < len(n) {
+		switch {
+		case i < len(p) && p[i] == '*':
+			star, mark = i, j
+			i++
+		case i < len(p) && (p[i] == '?' || p[i] == n[j]):
+			i++
+			j++
+		case star >= 0:
+			mark++
+			i, j = star+1, mark
+		default:
+			return false
+		}
+	}
+	for i < len(p) && p[i] == '*' {
+		i++
+	}
+	return i == len(p)
+}
+
+// defaultName is the slot's and the publication's name where none is given: penstock_
+// and the source's name, in characters that a slot's name may have.
+func defaultName(source string) string {
+	name := []byte("penstock_" + strings.ToLower(source))
+	for i, c := range name {
+		if c != '_' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			name[i] = '_'
+		}
+	}
+	return string(name[:min(len(name), 63)])
+}

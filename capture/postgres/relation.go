@@ -1,0 +1,110 @@
+package postgres
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/penstock-cdc/penstock/change"
+)
+
+// relation turns the tuples of one table into rows.
+type relation struct {
+	oid     uint32
+	table   *change.Table // nil: not captured
+	columns []relationCodec
+	key     []int // the table's key
+	full    bool  // old rows are complete
+
+	before, after, oldKey change.Row // of the current event
+	scratch               []byte     // behind their converted values
+
+	transaction uint64 // the transaction that order counts in
+	order       int64  // events in it so far
+}
+
+// relationCodec is one column of a relation's tuples.
+type relationCodec struct {
+	codec
+	place int  // in the table's columns; -1: left out
+	key   bool // part of the replica identity
+}
+
+// newRelation makes the relation of a Relation message.
+func newRelation(oid uint32, m *relationMessage, t *change.Table, places []int, ts types) *relation {
+	r := &relation{oid: oid, table: t, key: t.Key, full: m.identity == 'f', columns: make([]relationCodec, len(m.columns))}
+	for i, c := range m.columns {
+		typ := ts[c.typ]
+		if typ == nil {
+			typ = unknownType(c.typ)
+		}
+		r.columns[i] = relationCodec{codec: typ.codec(c.typmod), place: places[i], key: c.key}
+	}
+	r.before = make(change.Row, len(t.Columns))
+	r.after = make(change.Row, len(t.Columns))
+	return r
+}
+
+// row fills row with a tuple's values. The values are valid as long as the tuple's
+// memory and until reset.
+func (r *relation) row(row change.Row, tuple []field) error {
+	if len(tuple) != len(r.columns) {
+		return fmt.Errorf("decode row of %s: it has %d values, its relation has %d columns", r.table.QualifiedName(), len(tuple), len(r.columns))
+	}
+	for i := range tuple {
+		c := &r.columns[i]
+		if c.place < 0 {
+			continue
+		}
+		f := &tuple[i]
+		switch {
+		case f.kind == 'n':
+			row[c.place] = change.Value{}
+		case f.kind == 'u':
+			row[c.place] = change.Of(change.Unchanged, "")
+		case c.convert == nil:
+			row[c.place] = change.Of(c.kind, view(f.data))
+		default:
+			var err error
+			if row[c.place], r.scratch, err = c.value(f.data, r.scratch); err != nil {
+				return fmt.Errorf("decode column %s of %s: %w", r.table.Columns[c.place].Name, r.table.QualifiedName(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// maxScratch is how much memory for converted values is kept from row to row.
+const maxScratch = 1 << 20
+
+// reset gives the memory of the current rows free for the next.
+func (r *relation) reset() {
+	if cap(r.scratch) > maxScratch {
+		r.scratch = nil
+	}
+	r.scratch = r.scratch[:0]
+}
+
+// fillUnchanged takes the values that the new row lacks from the old one, where that
+// has them: with full rows each column, else those of the replica identity.
+func (r *relation) fillUnchanged(before, after change.Row) {
+	for i := range r.columns {
+		c := &r.columns[i]
+		if c.place >= 0 && after[c.place].IsUnchanged() && (r.full || c.key) {
+			after[c.place] = before[c.place]
+		}
+	}
+}
+
+// keyChanged tells whether two rows have different keys.
+func (r *relation) keyChanged(before, after change.Row) bool {
+	return slices.ContainsFunc(r.key, func(i int) bool { return before[i] != after[i] })
+}
+
+// next counts an event of a transaction and returns its place among the table's.
+func (r *relation) next(transaction uint64) int64 {
+	if r.transaction != transaction {
+		r.transaction, r.order = transaction, 0
+	}
+	r.order++
+	return r.order
+}

@@ -1,0 +1,122 @@
+package postgres
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pglogrepl"
+)
+
+// resume is where a source goes on: what the log keeps as its resume point.
+type resume struct {
+	// System is the server's system identifier, Timeline the one it was on.
+	System   string
+	Timeline int32
+	Epoch    uint32 // of event ids
+	// Attempt counts the snapshots begun, so that a snapshot read again has new ids.
+	Attempt uint32
+	// Snapshot: reading (begun; on a restart it begins anew) or done.
+	Snapshot string
+	// LSN is where the next transaction may begin: the end of the last commit, or a
+	// later point up to which nothing was captured.
+	LSN uint64
+	// Last is the end of the last captured commit, 0 for none.
+	Last uint64
+	// Tables are the tables that are captured without a gap since their snapshot.
+	Tables []uint32
+}
+
+// Values of resume.Snapshot.
+const (
+	snapshotReading = "reading"
+	snapshotDone    = "done"
+)
+
+type resumeText struct {
+	Version  int      `json:"v"`
+	System   string   `json:"system"`
+	Timeline int32    `json:"timeline"`
+	Epoch    uint32   `json:"epoch"`
+	Attempt  uint32   `json:"attempt"`
+	Snapshot string   `json:"snapshot"`
+	Tables   []uint32 `json:"tables"`
+	Last     string   `json:"last"`
+	LSN      string   `json:"lsn"`
+}
+
+const resumeVersion = 1
+
+// parseResume reads what appendTo wrote; nil for no text: the very first start.
+func parseResume(text []byte) (*resume, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	var t resumeText
+	if err := json.Unmarshal(text, &t); err != nil {
+		return nil, fmt.Errorf("read resume point: %w", err)
+	}
+	if t.Version != resumeVersion {
+		return nil, fmt.Errorf("read resume point: it has format %d, this penstock knows %d: use the version that wrote it or a newer one", t.Version, resumeVersion)
+	}
+	lsn, err := pglogrepl.ParseLSN(t.LSN)
+	if err != nil {
+		return nil, fmt.Errorf("read resume point: lsn %q: %w", t.LSN, err)
+	}
+	last, err := pglogrepl.ParseLSN(t.Last)
+	if err != nil {
+		return nil, fmt.Errorf("read resume point: last %q: %w", t.Last, err)
+	}
+	return &resume{
+		System: t.System, Timeline: t.Timeline, Epoch: t.Epoch, Attempt: t.Attempt, Snapshot: t.Snapshot,
+		Tables: t.Tables, Last: uint64(last), LSN: uint64(lsn),
+	}, nil
+}
+
+// appendTo appends the resume point's text.
+func (r *resume) appendTo(dst []byte) []byte {
+	dst = append(dst, `{"v":`...)
+	dst = strconv.AppendInt(dst, resumeVersion, 10)
+	dst = append(append(dst, `,"system":"`...), r.System...)
+	dst = strconv.AppendInt(append(dst, `","timeline":`...), int64(r.Timeline), 10)
+	dst = strconv.AppendUint(append(dst, `,"epoch":`...), uint64(r.Epoch), 10)
+	dst = strconv.AppendUint(append(dst, `,"attempt":`...), uint64(r.Attempt), 10)
+	dst = append(append(dst, `,"snapshot":"`...), r.Snapshot...)
+	dst = append(dst, `","tables":[`...)
+	for i, oid := range r.Tables {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendUint(dst, uint64(oid), 10)
+	}
+	dst = appendLSN(append(dst, `],"last":"`...), r.Last)
+	dst = appendLSN(append(dst, `","lsn":"`...), r.LSN)
+	return append(dst, `"}`...)
+}
+
+// appendLSN appends the database's own form of an LSN: 16/B374D848.
+func appendLSN(dst []byte, lsn uint64) []byte {
+	dst = appendHex(dst, uint32(lsn>>32))
+	return appendHex(append(dst, '/'), uint32(lsn))
+}
+
+func appendHex(dst []byte, n uint32) []byte {
+	const digits = "0123456789ABCDEF"
+	for shift := 28; shift >= 0; shift -= 4 {
+		if n>>shift != 0 || shift == 0 {
+			dst = append(dst, digits[n>>shift&15])
+		}
+	}
+	return dst
+}
+
+func (r *resume) has(table uint32) bool {
+	for _, oid := range r.Tables {
+		if oid == table {
+			return true
+		}
+	}
+	return false
+}
+
+func lsnText(lsn uint64) string { return string(appendLSN(nil, lsn)) }

@@ -1,0 +1,148 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/penstock-cdc/penstock/capture"
+)
+
+// createPublication is the statement that makes the publication.
+func (s *Source) createPublication(srv *server) string {
+	tables := make([]string, len(srv.relations))
+	for i, r := range srv.relations {
+		tables[i] = r.sql()
+	}
+	options := "publish_via_partition_root = true"
+	if srv.version >= 180000 {
+		options += ", publish_generated_columns = stored"
+	}
+	return fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE %s WITH (%s)", quoteIdentifier(s.cfg.Publication), strings.Join(tables, ", "), options)
+}
+
+// ensurePublication makes the publication, or adds the tables that it lacks.
+func (s *Source) ensurePublication(ctx context.Context, srv *server) error {
+	var statement string
+	if srv.publication == nil {
+		statement = s.createPublication(srv)
+	} else {
+		var missing []string
+		for _, r := range srv.relations {
+			if !r.published {
+				missing = append(missing, r.sql())
+			}
+		}
+		if len(missing) == 0 {
+			return nil
+		}
+		statement = fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s", quoteIdentifier(s.cfg.Publication), strings.Join(missing, ", "))
+	}
+	conn, err := s.connect(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	if err := exec(ctx, conn, statement); err != nil {
+		return fmt.Errorf("make publication %s (%s): %w", s.cfg.Publication, statement, err)
+	}
+	return nil
+}
+
+// createSlot makes a slot; export names the snapshot that goes with it, which lasts
+// until conn does something else.
+func (s *Source) createSlot(ctx context.Context, conn *pgconn.PgConn, name string, temporary, export bool) (point uint64, snapshot string, err error) {
+	s.setState("waiting", "a slot is being made, which waits for the transactions that are open now")
+	action := "NOEXPORT_SNAPSHOT"
+	if export {
+		action = "EXPORT_SNAPSHOT"
+	}
+	result, err := pglogrepl.CreateReplicationSlot(ctx, conn, quoteIdentifier(name), "pgoutput", pglogrepl.CreateReplicationSlotOptions{
+		Temporary: temporary, SnapshotAction: action, Mode: pglogrepl.LogicalReplication,
+	})
+	if err != nil {
+		return 0, "", fmt.Errorf("create slot %s: %w", name, err)
+	}
+	lsn, err := pglogrepl.ParseLSN(result.ConsistentPoint)
+	if err != nil {
+		return 0, "", fmt.Errorf("create slot %s: consistent point %q: %w", name, result.ConsistentPoint, err)
+	}
+	return uint64(lsn), result.SnapshotName, nil
+}
+
+// beginWithoutSnapshot makes the slot if it is missing and begins where it stands.
+func (s *Source) beginWithoutSnapshot(ctx context.Context, srv *server, r *resume, out capture.Output) error {
+	if srv.slot != nil {
+		r.LSN = srv.slot.confirmed
+	} else {
+		conn, err := s.connect(ctx, true)
+		if err != nil {
+			return err
+		}
+		defer closeConn(conn)
+		if r.LSN, _, err = s.createSlot(ctx, conn, s.cfg.Slot, false, false); err != nil {
+			return err
+		}
+	}
+	r.Snapshot = snapshotDone
+	r.Tables = oids(srv.relations)
+	if err := out.Commit(r.appendTo(nil)); err != nil {
+		return output(err)
+	}
+	return output(out.Flush(ctx))
+}
+
+func oids(relations []*relationInfo) []uint32 {
+	out := make([]uint32, len(relations))
+	for i, r := range relations {
+		out[i] = r.oid
+	}
+	return out
+}
+
+// Drop removes the slot and, if it is ours, the publication.
+func (s *Source) Drop(ctx context.Context) error {
+	conn, err := s.connect(ctx, false)
+	if err != nil {
+		return fmt.Errorf("drop source %s: %w", s.name, err)
+	}
+	defer closeConn(conn)
+	if err := s.dropSlot(ctx, conn); err != nil {
+		return fmt.Errorf("drop source %s: %w", s.name, err)
+	}
+	if err := exec(ctx, conn, "DROP PUBLICATION IF EXISTS "+quoteIdentifier(s.cfg.Publication)); err != nil {
+		return fmt.Errorf("drop source %s: drop publication %s (as its owner: DROP PUBLICATION %s): %w", s.name, s.cfg.Publication, quoteIdentifier(s.cfg.Publication), err)
+	}
+	return nil
+}
+
+// dropSlot drops the slot if it is there; a session of ours that is about to end may
+// still hold it for a moment.
+func (s *Source) dropSlot(ctx context.Context, conn *pgconn.PgConn) error {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for end := time.Now().Add(slotPatience); ; {
+		slot, err := readSlot(ctx, conn, 140000, s.cfg.Slot)
+		if err != nil || slot == nil {
+			return err
+		}
+		if slot.pid == 0 {
+			if err := exec(ctx, conn, "SELECT pg_catalog.pg_drop_replication_slot("+quoteLiteral(s.cfg.Slot)+")"); err != nil {
+				return fmt.Errorf("drop slot %s: %w", s.cfg.Slot, err)
+			}
+			return nil
+		}
+		if slot.application != s.application() || time.Now().After(end) {
+			return fmt.Errorf("drop slot %s: it is in use by pid %d (application_name %q): stop that process first", s.cfg.Slot, slot.pid, slot.application)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,255 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-cdc/penstock/capture"
+	"github.com/penstock-cdc/penstock/change"
+)
+
+// Source is a Postgres database that is captured. It implements capture.Source.
+type Source struct {
+	cfg  *Config
+	name string
+	log  *slog.Logger
+
+	// retainedWarning is how much WAL may be kept for us before Status warns, in bytes.
+	retainedWarning int64
+
+	confirmed atomic.Uint64 // the database may forget what is before it
+	received  atomic.Uint64 // what was read
+
+	walsender int                      // pid of the last session that read the slot, of Run's goroutine
+	versions  map[uint32]*change.Table // the latest of each table, of Run's goroutine
+
+	mu     sync.Mutex
+	status capture.Status
+	state  progress
+}
+
+// progress is what Status computes from.
+type progress struct {
+	position   uint64
+	serverEnd  uint64
+	commitTime time.Time // of the last transaction read
+	epoch      uint32
+	lastError  string
+	tables     map[string]*capture.TableStatus
+	warnings   map[string]string // by what they are about
+}
+
+// Option changes a Source.
+type Option func(*Source)
+
+// WithLogger makes the source log there; slog.Default() without it.
+func WithLogger(log *slog.Logger) Option { return func(s *Source) { s.log = log } }
+
+// WithRetainedWarning sets from how many bytes of WAL kept for this source Status
+// warns: 1 GiB without it.
+func WithRetainedWarning(bytes int64) Option { return func(s *Source) { s.retainedWarning = bytes } }
+
+// Open makes the source of a configuration. It does not connect.
+func Open(cfg *Config, name string, opts ...Option) (*Source, error) {
+	c := *cfg
+	if c.Slot == "" {
+		c.Slot = defaultName(name)
+	}
+	if c.Publication == "" {
+		c.Publication = defaultName(name)
+	}
+	if c.Snapshot == "" {
+		c.Snapshot = SnapshotInitial
+	}
+	if p := c.problems(); len(p) > 0 {
+		return nil, fmt.Errorf("open source %s: %s. %s", name, p[0].summary, p[0].detail)
+	}
+	s := &Source{cfg: &c, name: name, log: slog.Default(), retainedWarning: 1 << 30, versions: map[uint32]*change.Table{}}
+	s.state.tables = map[string]*capture.TableStatus{}
+	s.state.warnings = map[string]string{}
+	s.status.State = "connecting"
+	for _, o := range opts {
+		o(s)
+	}
+	s.log = s.log.With("source", name)
+	return s, nil
+}
+
+// Identity is what the encoder needs to know of the source; version is penstock's.
+func (s *Source) Identity(version string) change.Source {
+	return change.Source{Connector: change.Postgres, Name: s.name, Version: version}
+}
+
+// TableAliases maps the aliases of the table blocks to schema.table.
+func (s *Source) TableAliases() map[string]string {
+	out := map[string]string{}
+	for _, t := range s.cfg.TableBlocks {
+		out[t.Alias] = t.Name
+	}
+	return out
+}
+
+// Describe returns the schemas that the captured tables have now.
+func (s *Source) Describe(ctx context.Context) ([]*change.Table, error) {
+	srv, err := s.inspect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("describe source %s: %w", s.name, err)
+	}
+	var out []*change.Table
+	for _, info := range srv.relations {
+		m := info.message(srv.storedGenerated)
+		t, _ := s.cfg.table(s.name, srv.database, &m, info, srv.types)
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// Check finds all that stands in the way of capture. It changes nothing.
+func (s *Source) Check(ctx context.Context, resumeText []byte) error {
+	r, err := parseResume(resumeText)
+	if err != nil {
+		return err
+	}
+	srv, err := s.inspect(ctx)
+	if err != nil {
+		return fmt.Errorf("check source %s: %w", s.name, err)
+	}
+	if err := s.waitForSlot(ctx, srv); err != nil {
+		return fmt.Errorf("check source %s: %w", s.name, err)
+	}
+	return errors.Join(s.problems(srv, r)...)
+}
+
+// Back-off between attempts to connect.
+const (
+	firstWait = 100 * time.Millisecond
+	longWait  = 10 * time.Second
+)
+
+// Run captures until ctx ends.
+func (s *Source) Run(ctx context.Context, resumeText []byte, out capture.Output) error {
+	r, err := parseResume(resumeText)
+	if err != nil {
+		return err
+	}
+	wait := firstWait
+	for {
+		began := time.Now()
+		r, err = s.session(ctx, r, out)
+		if ctx.Err() != nil {
+			return nil
+		}
+		var down *outputError
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &down):
+			return down.err
+		case !lost(err):
+			s.setState("stopped", err.Error())
+			return fmt.Errorf("source %s: %w", s.name, err)
+		}
+		if time.Since(began) > longWait {
+			wait = firstWait
+		}
+		s.setState("waiting", err.Error())
+		s.log.Warn("connection lost, trying again", "error", err, "wait", wait)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		wait = min(2*wait, longWait)
+	}
+}
+
+// intern returns the same table for the same version of it.
+func (s *Source) intern(oid uint32, t *change.Table) *change.Table {
+	if old := s.versions[oid]; old != nil && old.Version == t.Version {
+		return old
+	}
+	s.versions[oid] = t
+	return t
+}
+
+// outputError is an error of the output, which no reconnecting mends.
+type outputError struct{ err error }
+
+func (e *outputError) Error() string { return e.err.Error() }
+func (e *outputError) Unwrap() error { return e.err }
+
+func output(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &outputError{err}
+}
+
+// session captures over one set of connections. It returns how far it came.
+func (s *Source) session(ctx context.Context, r *resume, out capture.Output) (*resume, error) {
+	s.setState("connecting", "")
+	srv, err := s.inspect(ctx)
+	if err != nil {
+		return r, err
+	}
+	if err := s.waitForSlot(ctx, srv); err != nil {
+		return r, err
+	}
+	if p := s.problems(srv, r); len(p) > 0 {
+		return r, errors.Join(p...)
+	}
+	if err := s.ensurePublication(ctx, srv); err != nil {
+		return r, err
+	}
+	first := r == nil
+	if first {
+		r = &resume{System: srv.system, Timeline: srv.timeline, Epoch: 1}
+	}
+	r.Timeline = srv.timeline
+	s.describeProgress(srv, r)
+	switch {
+	case r.Snapshot == snapshotDone:
+		if joined := srv.notIn(r); len(joined) > 0 {
+			if err := s.join(ctx, srv, r, joined, out); err != nil {
+				return r, err
+			}
+		}
+	case s.cfg.Snapshot == SnapshotNever:
+		if err := s.beginWithoutSnapshot(ctx, srv, r, out); err != nil {
+			return r, err
+		}
+	default:
+		if err := s.snapshot(ctx, srv, r, srv.relations, false, out); err != nil {
+			return r, err
+		}
+	}
+	return r, s.stream(ctx, srv, r, out)
+}
+
+// Confirm lets the database forget what is durable in the log.
+func (s *Source) Confirm(resumeText []byte) {
+	r, err := parseResume(resumeText)
+	if err != nil || r == nil || r.Snapshot != snapshotDone {
+		return
+	}
+	s.confirmTo(r.LSN)
+}
+
+// confirmTo moves the confirmed position, never back.
+func (s *Source) confirmTo(lsn uint64) {
+	for {
+		old := s.confirmed.Load()
+		if lsn <= old || s.confirmed.CompareAndSwap(old, lsn) {
+			return
+		}
+	}
+}
+
+var _ capture.Source = (*Source)(nil)

@@ -1,0 +1,400 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/penstock-cdc/penstock/capture"
+	"github.com/penstock-cdc/penstock/change"
+)
+
+const (
+	// statusInterval is how often the server hears from us; every tenth time it is asked to answer.
+	statusInterval = time.Second
+	// While nothing is captured, the position moves on with the server's at least this often.
+	idleInterval = time.Second
+	idleBytes    = 16 << 20
+)
+
+// stream is the reading of a slot over one connection.
+type stream struct {
+	s   *Source
+	srv *server
+	r   *resume
+	out capture.Output
+	ctx context.Context //nolint:containedctx // a stream lives within one call
+
+	decoder   decoder
+	messages  map[uint32]relationMessage // by relation, until a row of it comes
+	relations map[uint32]*relation
+	relation  *relation // of the last row
+	event     change.Event
+	text      []byte // transaction id
+	resume    []byte
+
+	inTransaction bool
+	captured      bool   // something in this transaction was
+	serial        uint64 // of the transaction in this stream
+	changeLSN     uint64
+	ordinal       uint32
+	moved         time.Time // when the position was last committed without anything captured
+	reply         chan struct{}
+}
+
+// stream reads the slot from r on until ctx ends or the connection does.
+func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture.Output) error {
+	conn, err := s.connect(ctx, true)
+	if err != nil {
+		return err
+	}
+	w, err := takeOver(conn)
+	if err != nil {
+		return err
+	}
+	s.walsender = int(w.pid)
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer w.close()
+	defer w.whenDone(ctx)()
+
+	s.confirmTo(r.LSN)
+	s.setPosition(r.LSN, r.LSN, time.Time{})
+	options := fmt.Sprintf("proto_version '2', publication_names %s", quoteLiteral(quoteIdentifier(s.cfg.Publication)))
+	if s.cfg.Messages {
+		options += ", messages 'true'"
+	}
+	if err := w.query(fmt.Sprintf("START_REPLICATION SLOT %s LOGICAL %s (%s)", quoteIdentifier(s.cfg.Slot), lsnText(r.LSN), options)); err != nil {
+		return err
+	}
+	st := &stream{
+		s: s, srv: srv, r: r, out: out, ctx: ctx, reply: make(chan struct{}, 1),
+		messages: map[uint32]relationMessage{}, relations: map[uint32]*relation{},
+	}
+	w.waiting = out.Idle
+	for {
+		typ, body, err := w.next()
+		if err != nil {
+			return err
+		}
+		switch typ {
+		case 'W':
+			s.setState("streaming", "")
+			helpers.Go(func() { s.tell(ctx, w, st.reply) })
+			helpers.Go(func() { s.watch(ctx) })
+		case 'd':
+			if err := st.data(body); err != nil {
+				return err
+			}
+		case 'E':
+			return fmt.Errorf("read slot %s: %w", s.cfg.Slot, serverError(body))
+		case 'c', 'C', 'Z':
+			return fmt.Errorf("read slot %s: %w", s.cfg.Slot, errEnded)
+		case 'N', 'S':
+		default:
+			return fmt.Errorf("read slot %s: a message %q that does not belong there", s.cfg.Slot, typ)
+		}
+	}
+}
+
+// tell writes status messages until ctx ends. It is the only writer.
+func (s *Source) tell(ctx context.Context, w *wire, reply <-chan struct{}) {
+	ticker := time.NewTicker(statusInterval)
+	defer ticker.Stop()
+	for n := 0; ; n++ {
+		confirmed := s.confirmed.Load()
+		if err := w.standbyStatus(max(s.received.Load(), confirmed), confirmed, n%10 == 9); err != nil {
+			_ = w.conn.Close() // the reader finds out
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-reply:
+		}
+	}
+}
+
+// data takes the body of one CopyData message.
+func (st *stream) data(b []byte) error {
+	switch {
+	case len(b) >= 25 && b[0] == 'w':
+		lsn := binary.BigEndian.Uint64(b[1:])
+		if err := st.decoder.decode(b[25:]); err != nil {
+			return err
+		}
+		return st.message(lsn)
+	case len(b) == 18 && b[0] == 'k':
+		end := binary.BigEndian.Uint64(b[1:])
+		if b[17] == 1 {
+			select {
+			case st.reply <- struct{}{}:
+			default:
+			}
+		}
+		if !st.inTransaction {
+			return st.advance(end)
+		}
+		return nil
+	}
+	return fmt.Errorf("read slot %s: a copy message that does not belong there", st.s.cfg.Slot)
+}
+
+// advance moves the position to where nothing was captured since the last commit.
+func (st *stream) advance(end uint64) error {
+	if end <= st.r.LSN {
+		return nil
+	}
+	st.s.setPosition(end, end, time.Time{})
+	now := time.Now()
+	if now.Sub(st.moved) < idleInterval && end-st.r.LSN < idleBytes {
+		return nil
+	}
+	st.moved = now
+	st.r.LSN = end
+	return st.commit()
+}
+
+func (st *stream) commit() error {
+	st.resume = st.r.appendTo(st.resume[:0])
+	return output(st.out.Commit(st.resume))
+}
+
+// message takes a decoded message whose XLogData begins at lsn.
+func (st *stream) message(lsn uint64) error {
+	m := &st.decoder.message
+	switch m.kind {
+	case 'I', 'U', 'D':
+		r := st.relation
+		if r == nil || r.oid != m.relation {
+			var err error
+			if r, err = st.find(m.relation); err != nil {
+				return err
+			}
+			st.relation = r
+		}
+		if r.table == nil {
+			return nil
+		}
+		return st.change(r, m, lsn)
+	case 'B':
+		st.begin(m.lsn, m.time, m.xid)
+	case 'C':
+		return st.end(m)
+	case 'R':
+		st.messages[m.relation] = m.rel
+		delete(st.relations, m.relation)
+		st.relation = nil
+	case 'O':
+		st.event.Log.Origin, st.event.Log.OriginLSN = string(m.origin), m.lsn
+	case 'T':
+		return st.truncate(m, lsn)
+	case 'M':
+		return st.logicalMessage(m, lsn)
+	case 'Y':
+	default:
+		return fmt.Errorf("read slot %s: message %q of a transaction in progress, which was not asked for", st.s.cfg.Slot, m.kind)
+	}
+	return nil
+}
+
+func (st *stream) begin(commit uint64, micros int64, xid uint32) {
+	st.inTransaction, st.captured = true, false
+	st.serial++
+	st.changeLSN, st.ordinal = 0, 0
+	st.event = change.Event{
+		ID:         change.NewID(st.r.Epoch, commit, 0, 0),
+		CommitTime: postgresEpoch.Add(time.Duration(micros) * time.Microsecond),
+		Log:        change.LogPosition{LastLSN: st.r.Last, XID: xid},
+	}
+}
+
+func (st *stream) end(m *message) error {
+	st.inTransaction = false
+	st.s.setPosition(m.end, m.end, st.event.CommitTime)
+	if !st.captured {
+		return st.advance(m.end)
+	}
+	st.r.LSN, st.r.Last = m.end, m.end
+	return st.commit()
+}
+
+// place gives the event its id and its place in the transaction. Rows of one change
+// record share its LSN and are told apart by an ordinal.
+func (st *stream) place(lsn uint64, tableOrder int64) {
+	e := &st.event
+	if lsn != st.changeLSN {
+		st.changeLSN, st.ordinal = lsn, 0
+	} else {
+		st.ordinal++
+	}
+	st.captured = true
+	e.ID = change.NewID(st.r.Epoch, e.ID.Commit(), lsn, st.ordinal)
+	e.Log.LSN = lsn
+	e.TxOrder++
+	e.TableOrder = tableOrder
+	st.text = strconv.AppendUint(st.text[:0], uint64(e.Log.XID), 10)
+	st.text = strconv.AppendUint(append(st.text, ':'), lsn, 10)
+	e.TxID = view(st.text)
+}
+
+func (st *stream) change(r *relation, m *message, lsn uint64) error {
+	e := &st.event
+	e.Table, e.Before, e.After, e.OldKey, e.NewKey = r.table, nil, nil, nil, nil
+	r.reset()
+	if m.oldKind != 0 {
+		if err := r.row(r.before, m.old); err != nil {
+			return err
+		}
+		e.Before = r.before
+	}
+	if m.kind != 'D' {
+		if err := r.row(r.after, m.new); err != nil {
+			return err
+		}
+		e.After = r.after
+	}
+	switch m.kind {
+	case 'I':
+		e.Op = change.Create
+	case 'D':
+		e.Op = change.Delete
+	default:
+		e.Op = change.Update
+		if e.Before != nil {
+			r.fillUnchanged(e.Before, e.After)
+			if r.keyChanged(e.Before, e.After) {
+				before, after := e.Before, e.After
+				e.Op, e.After, e.NewKey = change.Delete, nil, after
+				st.place(lsn, r.next(st.serial))
+				if err := output(st.out.Event(e)); err != nil {
+					return err
+				}
+				e.Op, e.Before, e.After, e.NewKey, e.OldKey = change.Create, nil, after, nil, before
+			}
+		}
+	}
+	st.place(lsn, r.next(st.serial))
+	return output(st.out.Event(e))
+}
+
+func (st *stream) truncate(m *message, lsn uint64) error {
+	for _, oid := range m.truncate {
+		r, err := st.find(oid)
+		if err != nil {
+			return err
+		}
+		if r.table == nil {
+			continue
+		}
+		e := &st.event
+		e.Op, e.Table, e.Before, e.After, e.OldKey, e.NewKey = change.Truncate, r.table, nil, nil, nil, nil
+		st.place(lsn, r.next(st.serial))
+		e.ID = change.NewID(st.r.Epoch, e.ID.Commit(), lsn, oid)
+		if err := output(st.out.Event(e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (st *stream) logicalMessage(m *message, lsn uint64) error {
+	if !st.s.cfg.Messages {
+		return nil
+	}
+	if !st.inTransaction { // not transactional: at its own place in the log
+		last := st.event.CommitTime
+		st.begin(lsn, 0, 0)
+		if st.event.CommitTime = last; last.IsZero() {
+			st.event.CommitTime = time.Now()
+		}
+		st.event.TxID = ""
+	}
+	e := &st.event
+	e.Op, e.Table = change.Message, st.srv.messages
+	e.Before, e.After, e.OldKey, e.NewKey = nil, nil, nil, nil
+	e.Prefix, e.Content = string(m.prefix), m.content
+	defer func() { e.Prefix, e.Content = "", nil }()
+	st.place(lsn, 1)
+	if m.inTx {
+		return output(st.out.Event(e))
+	}
+	e.TxID, e.TxOrder, e.TableOrder = "", 0, 0
+	st.inTransaction = false
+	if err := output(st.out.Event(e)); err != nil {
+		return err
+	}
+	st.r.LSN = lsn + 1
+	return st.commit()
+}
+
+// find returns the relation of a row, made from the Relation message that came
+// before it and what the catalog has now.
+func (st *stream) find(oid uint32) (*relation, error) {
+	if r := st.relations[oid]; r != nil {
+		return r, nil
+	}
+	m, ok := st.messages[oid]
+	if !ok {
+		return nil, fmt.Errorf("read slot %s: a row of relation %d, which was not described", st.s.cfg.Slot, oid)
+	}
+	if !st.s.cfg.captures(m.schema, m.name) {
+		r := &relation{oid: oid}
+		st.relations[oid] = r
+		return r, nil
+	}
+	info := st.srv.relation(oid)
+	if info == nil || !sameColumns(&m, info, st.srv.storedGenerated) {
+		var err error
+		if info, err = st.look(oid, &m); err != nil {
+			return nil, err
+		}
+	}
+	t, places := st.s.cfg.table(st.s.name, st.srv.database, &m, info, st.srv.types)
+	r := newRelation(oid, &m, st.s.intern(oid, t), places, st.srv.types)
+	st.relations[oid] = r
+	st.s.updateTable(t.QualifiedName(), func(status *capture.TableStatus) { status.Topic, status.SchemaVersion = t.Topic, t.Version })
+	return r, nil
+}
+
+// look asks the catalog about a relation that is not as it was when capture began. A
+// relation that is gone is described by its message alone.
+func (st *stream) look(oid uint32, m *relationMessage) (*relationInfo, error) {
+	conn, err := st.s.connect(st.ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer closeConn(conn)
+	found, err := readRelations(st.ctx, conn, st.s.cfg.Publication, st.srv.types, func(r *relationInfo) bool { return r.oid == oid })
+	if err != nil {
+		return nil, err
+	}
+	var oids []uint32
+	for _, c := range m.columns {
+		oids = append(oids, c.typ)
+	}
+	if err := st.srv.types.load(st.ctx, conn, oids); err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return &relationInfo{oid: oid, schema: m.schema, name: m.name}, nil
+	}
+	st.srv.replace(found[0])
+	return found[0], nil
+}
+
+// sameColumns tells whether the catalog describes the columns of a Relation message.
+func sameColumns(m *relationMessage, info *relationInfo, storedGenerated bool) bool {
+	now := info.message(storedGenerated)
+	return m.identity == now.identity && m.name == now.name && m.schema == now.schema &&
+		slices.EqualFunc(m.columns, now.columns, func(a, b relationColumn) bool {
+			return a.name == b.name && a.typ == b.typ && a.typmod == b.typmod && a.key == b.key
+		})
+}
