@@ -1,0 +1,353 @@
+package transform
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/config"
+)
+
+// checker turns HCL's expressions into typed nodes and gathers what is wrong with them.
+type checker struct {
+	pipeline *config.Pipeline
+	table    *change.Table
+	env      Env
+	diags    hcl.Diagnostics
+	cleans   []*clean
+	facts    facts
+	scratch  *Worker // for folding constants
+}
+
+// clean is one attribute of the clean block, checked at its first use.
+type clean struct {
+	config.NamedExpr
+	node  *node
+	state int // 0 not looked at, 1 being checked, 2 checked
+	used  bool
+}
+
+func (c *checker) errorf(code string, rng hcl.Range, summary, detail string, args ...any) *node {
+	c.diags = append(c.diags, config.Errorf(code, &rng, summary, fmt.Sprintf(detail, args...)))
+	return &node{kind: constant, typ: typ{base: failed, null: true}, rng: rng, val: fail("invalid")}
+}
+
+func (c *checker) warnf(code string, rng hcl.Range, summary, detail string, args ...any) {
+	c.diags = append(c.diags, config.Warnf(code, &rng, summary, fmt.Sprintf(detail, args...)))
+}
+
+// check checks an expression of the pipeline.
+func (c *checker) check(e hcl.Expression) *node {
+	syntax, ok := e.(hclsyntax.Expression)
+	if !ok {
+		return c.errorf("E0306", e.Range(), "Unsupported expression", "Row expressions are written in HCL's native syntax.")
+	}
+	return c.expr(syntax)
+}
+
+func (c *checker) expr(e hclsyntax.Expression) *node {
+	rng := e.Range()
+	switch e := e.(type) {
+	case *hclsyntax.ParenthesesExpr:
+		return c.expr(e.Expression)
+	case *hclsyntax.LiteralValueExpr:
+		return c.literal(e)
+	case *hclsyntax.TemplateExpr:
+		return c.template(e.Parts, rng, false)
+	case *hclsyntax.TemplateWrapExpr:
+		return c.template([]hclsyntax.Expression{e.Wrapped}, rng, false)
+	case *hclsyntax.ScopeTraversalExpr:
+		return c.traversal(e.Traversal)
+	case *hclsyntax.ConditionalExpr:
+		return c.conditional(e)
+	case *hclsyntax.BinaryOpExpr:
+		return c.binary(e)
+	case *hclsyntax.UnaryOpExpr:
+		return c.unary(e)
+	case *hclsyntax.FunctionCallExpr:
+		return c.call(e)
+	case *hclsyntax.TupleConsExpr:
+		return c.list(e)
+	case *hclsyntax.ForExpr:
+		return c.notYet(rng, "`for` expressions")
+	case *hclsyntax.SplatExpr:
+		return c.notYet(rng, "splats")
+	case *hclsyntax.IndexExpr, *hclsyntax.RelativeTraversalExpr:
+		return c.notYet(rng, "indexing values")
+	case *hclsyntax.ObjectConsExpr:
+		return c.notYet(rng, "object values")
+	case *hclsyntax.TemplateJoinExpr:
+		return c.notYet(rng, "%{ for } in templates")
+	}
+	return c.errorf("E0306", rng, "Unsupported expression", "This form of expression is not part of row expressions.")
+}
+
+func (c *checker) notYet(rng hcl.Range, what string) *node {
+	return c.errorf("E0306", rng, "Not yet", "This version has no %s in row expressions.", what)
+}
+
+// template checks the parts of a template. Its value is text; NULL where a part is
+// NULL, except in messages, which write NULL.
+func (c *checker) template(parts []hclsyntax.Expression, rng hcl.Range, nulls bool) *node {
+	n := &node{kind: template, typ: typ{base: text}, rng: rng, nulls: nulls}
+	for _, p := range parts {
+		k := c.expr(p)
+		switch {
+		case k.isFailed():
+			n.typ.base = failed
+		case k.typ.base == list || k.typ.base == composite || k.typ.base == bytes:
+			return c.errorf("E0310", p.Range(), "Wrong type in template", "A value of type %s can't be written into text; use join() for a list, sha256() or json_get() for others.", k.typ)
+		}
+		n.typ.null = n.typ.null || k.typ.null && !nulls
+		n.kids = append(n.kids, k)
+	}
+	if n.isFailed() {
+		n.typ.null = true
+	}
+	return c.fold(n)
+}
+
+func (c *checker) conditional(e *hclsyntax.ConditionalExpr) *node {
+	cond := c.condition(e.Condition, "The condition of ?:")
+	outer := c.facts
+	when := facts{}
+	when.known(cond, true)
+	c.facts = outer.with(when)
+	yes := c.expr(e.TrueResult)
+	unless := facts{}
+	unless.known(cond, false)
+	c.facts = outer.with(unless)
+	no := c.expr(e.FalseResult)
+	c.facts = outer
+	t, ok := unify(yes.typ, no.typ)
+	if !ok {
+		return c.errorf("E0311", e.SrcRange, "Branches of different types", "The result is %s where the condition is true and %s where it is not; both must have one type.%s", yes.typ, no.typ, convertHint(yes.typ, no.typ))
+	}
+	return c.fold(&node{kind: conditional, typ: t, rng: e.SrcRange, kids: []*node{cond, c.widen(yes, t), c.widen(no, t)}})
+}
+
+// condition checks an expression that must be a bool.
+func (c *checker) condition(e hclsyntax.Expression, what string) *node {
+	n := c.expr(e)
+	if b := n.typ.base; b != boolean && b != isNull && b != failed {
+		hint := ""
+		if b == text || b == integer {
+			hint = " Compare it, or use tobool()."
+		}
+		return c.errorf("E0318", e.Range(), "Not a condition", "%s must be a bool, but this is %s.%s", what, n.typ, hint)
+	}
+	return n
+}
+
+// widen makes a number of the wider type that it is unified to.
+func (c *checker) widen(n *node, t typ) *node {
+	if n.typ.base == t.base || !n.typ.base.numeric() || !t.base.numeric() {
+		return n
+	}
+	return c.fold(&node{kind: widen, typ: typ{base: t.base, null: n.typ.null}, rng: n.rng, kids: []*node{n}})
+}
+
+func (c *checker) unary(e *hclsyntax.UnaryOpExpr) *node {
+	if e.Op == hclsyntax.OpLogicalNot {
+		k := c.condition(e.Val, "The operand of !")
+		return c.fold(&node{kind: not, typ: typ{base: boolean, null: k.typ.null}, rng: e.SrcRange, kids: []*node{k}})
+	}
+	k := c.expr(e.Val)
+	if b := k.typ.base; !b.numeric() && b != isNull && b != failed {
+		return c.errorf("E0310", e.SrcRange, "Wrong type of operand", "- needs a number, but this is %s.", k.typ)
+	}
+	return c.fold(&node{kind: negate, typ: typ{base: k.typ.base, null: k.typ.null}, rng: e.SrcRange, kids: []*node{k}})
+}
+
+// binaryOps maps HCL's operators; those that are not strict about NULL have a kind of their own.
+var binaryOps = map[*hclsyntax.Operation]struct {
+	sign string
+	op   operator
+}{
+	hclsyntax.OpAdd: {"+", opAdd}, hclsyntax.OpSubtract: {"-", opSub}, hclsyntax.OpMultiply: {"*", opMul}, hclsyntax.OpDivide: {"/", opDiv}, hclsyntax.OpModulo: {"%", opMod},
+	hclsyntax.OpLessThan: {"<", opLess}, hclsyntax.OpLessThanOrEqual: {"<=", opLessEqual}, hclsyntax.OpGreaterThan: {">", opGreater}, hclsyntax.OpGreaterThanOrEqual: {">=", opGreaterEqual},
+}
+
+func (c *checker) binary(e *hclsyntax.BinaryOpExpr) *node {
+	switch e.Op {
+	case hclsyntax.OpLogicalAnd, hclsyntax.OpLogicalOr:
+		return c.logic(e)
+	case hclsyntax.OpEqual, hclsyntax.OpNotEqual:
+		return c.equality(e)
+	}
+	a, b := c.expr(e.LHS), c.expr(e.RHS)
+	o := binaryOps[e.Op]
+	if a.isFailed() || b.isFailed() {
+		return &node{kind: constant, typ: typ{base: failed, null: true}, rng: e.SrcRange}
+	}
+	t, same := unify(a.typ, b.typ)
+	if o.op >= opLess {
+		if !same || !t.base.ordered() && t.base != isNull {
+			return c.errorf("E0310", e.SrcRange, "Values can't be compared", "%s compares numbers, texts, dates, times or timestamps of one type, but these are %s and %s.%s", o.sign, a.typ, b.typ, convertHint(a.typ, b.typ))
+		}
+		return c.fold(&node{kind: binary, op: o.op, typ: typ{base: boolean, null: t.null}, rng: e.SrcRange, kids: []*node{c.widen(a, t), c.widen(b, t)}})
+	}
+	if !same || !t.base.numeric() && t.base != isNull {
+		hint := convertHint(a.typ, b.typ)
+		if o.op == opAdd && (a.typ.base == text || b.typ.base == text) {
+			hint = ` Join text with a template: "${a} ${b}".`
+		}
+		return c.errorf("E0310", e.SrcRange, "Wrong type of operand", "%s needs numbers, but these are %s and %s.%s", o.sign, a.typ, b.typ, hint)
+	}
+	t = typ{base: t.base, null: t.null}
+	if o.op == opDiv && t.base == integer {
+		t.base = decimal // 7 / 2 is 3.5
+	}
+	return c.fold(&node{kind: binary, op: o.op, typ: t, rng: e.SrcRange, kids: []*node{c.widen(a, t), c.widen(b, t)}})
+}
+
+func (c *checker) logic(e *hclsyntax.BinaryOpExpr) *node {
+	kind, sign := and, "&&"
+	if e.Op == hclsyntax.OpLogicalOr {
+		kind, sign = or, "||"
+	}
+	a := c.condition(e.LHS, "An operand of "+sign)
+	outer := c.facts
+	more := facts{}
+	more.known(a, kind == and)
+	c.facts = outer.with(more)
+	b := c.condition(e.RHS, "An operand of "+sign)
+	c.facts = outer
+	return c.fold(&node{kind: kind, typ: typ{base: boolean, null: a.typ.null || b.typ.null}, rng: e.SrcRange, kids: []*node{a, b}})
+}
+
+func (c *checker) equality(e *hclsyntax.BinaryOpExpr) *node {
+	kind, sign := equal, "=="
+	if e.Op == hclsyntax.OpNotEqual {
+		kind, sign = notEqual, "!="
+	}
+	if n := c.oldEquality(e, kind); n != nil {
+		return n
+	}
+	a, b := c.expr(e.LHS), c.expr(e.RHS)
+	if a.isFailed() || b.isFailed() {
+		return &node{kind: constant, typ: typ{base: failed, null: true}, rng: e.SrcRange}
+	}
+	t, same := unify(a.typ, b.typ)
+	if !same {
+		return c.errorf("E0310", e.SrcRange, "Values can't be compared", "%s compares values of one type, but these are %s and %s.%s", sign, a.typ, b.typ, convertHint(a.typ, b.typ))
+	}
+	result := kind == notEqual
+	never := func(x, y *node) {
+		switch {
+		case !x.isConst() && !x.typ.null && y.isNull():
+			c.warnf("W0303", e.SrcRange, "Comparison is always "+fmt.Sprint(result), "The value is never NULL here.")
+		case x.typ.labels != nil && !x.isConst() && y.isConst() && y.val.kind == text && !contains(x.typ.labels, y.val.s):
+			c.warnf("W0303", e.SrcRange, "Comparison is always "+fmt.Sprint(result), "%q is not one of the enum's labels. %s", y.val.s, didYouMean(y.val.s, x.typ.labels))
+		}
+	}
+	never(a, b)
+	never(b, a)
+	return c.fold(&node{kind: kind, typ: typ{base: boolean}, rng: e.SrcRange, kids: []*node{c.widen(a, t), c.widen(b, t)}})
+}
+
+// oldEquality is `old == null`: whether there is a former row.
+func (c *checker) oldEquality(e *hclsyntax.BinaryOpExpr, kind nodeKind) *node {
+	isOld := func(x hclsyntax.Expression) bool {
+		t, ok := x.(*hclsyntax.ScopeTraversalExpr)
+		return ok && len(t.Traversal) == 1 && t.Traversal.RootName() == "old"
+	}
+	isNullLiteral := func(x hclsyntax.Expression) bool {
+		l, ok := x.(*hclsyntax.LiteralValueExpr)
+		return ok && l.Val.IsNull()
+	}
+	if !(isOld(e.LHS) && isNullLiteral(e.RHS) || isOld(e.RHS) && isNullLiteral(e.LHS)) {
+		return nil
+	}
+	if !c.table.FullBefore {
+		return c.noFullBefore(e.SrcRange)
+	}
+	n := &node{kind: oldIsNull, typ: typ{base: boolean}, rng: e.SrcRange}
+	if kind == notEqual {
+		n = &node{kind: not, typ: n.typ, rng: n.rng, kids: []*node{n}}
+	}
+	return n
+}
+
+// list checks [a, b].
+func (c *checker) list(e *hclsyntax.TupleConsExpr) *node {
+	n := &node{kind: listOf, typ: typ{base: list}, rng: e.SrcRange}
+	elem := typ{}
+	for _, x := range e.Exprs {
+		k := c.expr(x)
+		t, ok := unify(elem, k.typ)
+		if !ok || k.typ.base == list || k.typ.base == composite {
+			return c.errorf("E0311", x.Range(), "Elements of different types", "A list has elements of one simple type, but here are %s and %s.%s", elem, k.typ, convertHint(elem, k.typ))
+		}
+		elem = t
+		n.kids = append(n.kids, k)
+	}
+	if elem.base == failed {
+		return &node{kind: constant, typ: typ{base: failed, null: true}, rng: e.SrcRange}
+	}
+	for i, k := range n.kids {
+		n.kids[i] = c.widen(k, elem)
+	}
+	n.typ.elem = elem.base
+	return c.fold(n)
+}
+
+// convertHint says how two types are brought together.
+func convertHint(a, b typ) string {
+	x, y := a.base, b.base
+	if x > y {
+		x, y = y, x
+	}
+	switch {
+	case x.numeric() && y == text:
+		return " There is no implicit conversion: use tostring() on the number, or toint() or todecimal() on the text."
+	case x == timestamp && y == timestampTZ:
+		return " Give the timestamp a zone with to_tz(value, \"Europe/Berlin\")."
+	case x == date && (y == timestamp || y == timestampTZ):
+		return " Make a date of the timestamp with todate()."
+	case y == text || x == text && (y.temporal() || y == uuid || y == document):
+		return " There is no implicit conversion: use tostring()."
+	}
+	return ""
+}
+
+// fold replaces a node whose parts are constants by its value, unless it fails: that
+// is for the rows that get there.
+func (c *checker) fold(n *node) *node {
+	if n.isFailed() {
+		return n
+	}
+	for _, k := range n.kids {
+		if !k.isConst() || k.isFailed() {
+			if k.isFailed() && n.kind != template {
+				n.typ.null = true
+			}
+			return n
+		}
+	}
+	v := compile(n)(c.scratch)
+	c.scratch.fail = failure{}
+	if v.kind == failed {
+		return n
+	}
+	t := n.typ
+	t.null = v.kind == isNull
+	if v.kind == text {
+		t.labels, t.length = nil, 0
+	}
+	return &node{kind: constant, typ: t, rng: n.rng, val: v.keep(c.scratch)}
+}
+
+func contains(all []string, s string) bool {
+	for _, x := range all {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+func quoted(names []string) string { return `"` + strings.Join(names, `", "`) + `"` }
