@@ -82,10 +82,13 @@ func (c *cache) entry(ctx context.Context, name string, fill func(dir string) er
 	return final, nil
 }
 
+// templateFormat is raised when what fills a template changes.
+const templateFormat = "2"
+
 // template is an entry that holds the data folder of a new server, which
 // belongs to whoever runs it: one for each user.
 func (c *cache) template(ctx context.Context, name string, fill func(dir string) error) (string, error) {
-	return c.entry(ctx, name+"-data-"+strconv.Itoa(os.Geteuid()), func(dir string) error {
+	return c.entry(ctx, name+"-data"+templateFormat+"-"+strconv.Itoa(os.Geteuid()), func(dir string) error {
 		if err := os.Chmod(dir, 0o700); err != nil {
 			return fmt.Errorf("close template: %w", err)
 		}

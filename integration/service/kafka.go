@@ -77,7 +77,6 @@ func kafkaSettings(data string, own []string) string {
 		// After a kill a broker cannot register until its old session is over.
 		"broker.session.timeout.ms=4000",
 		"broker.heartbeat.interval.ms=500",
-		"controlled.shutdown.enable=false",
 	}, own...)
 	return strings.Join(settings, "\n") + "\n"
 }
@@ -118,13 +117,24 @@ func (k kafka) command(s *Server) command {
 	}
 }
 
+// ping asks on a connection of its own: a kafka-go client would answer out of
+// what it heard before a restart.
 func (k kafka) ping(ctx context.Context, s *Server) error {
-	c := &kafkago.Client{Addr: kafkago.TCP(s.Addr)}
-	meta, err := c.Metadata(ctx, &kafkago.MetadataRequest{})
+	conn, err := kafkago.DialContext(ctx, "tcp", s.Addr)
 	if err != nil {
 		return err
 	}
-	if len(meta.Brokers) == 0 {
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	brokers, err := conn.Brokers()
+	if err != nil {
+		return err
+	}
+	if len(brokers) == 0 {
 		return errors.New("no broker is registered")
 	}
 	return nil

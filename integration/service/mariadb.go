@@ -55,7 +55,10 @@ func (m mariadb) systemTables(home string) ([]byte, error) {
 		sql.Write(b)
 		sql.WriteString("\n")
 	}
-	sql.WriteString("use mysql;\nflush privileges;\n" + superuser)
+	// The roots of 127.0.0.1 and of this machine's name have no password and
+	// would be taken before the one of any host.
+	sql.WriteString("use mysql;\ndelete from global_priv where User='root' and Host<>'localhost';\n" +
+		"delete from proxies_priv where Host<>'localhost';\nflush privileges;\n" + superuser)
 	return []byte(sql.String()), nil
 }
 

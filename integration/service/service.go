@@ -146,6 +146,10 @@ func Start(ctx context.Context, name string, opts ...Option) (_ *Server, err err
 	if err := s.launch(ctx); err != nil {
 		return nil, err
 	}
+	if s.options.detached {
+		s.ports.release() // it listens on them, which is all that a lease could say from now on
+		s.ports = nil
+	}
 	return s, nil
 }
 
