@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/config"
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/transform"
+)
+
+// project is a loaded configuration with its sources and apps opened, none of them connected yet.
+type project struct {
+	*config.Project
+	sources map[string]database
+	apps    map[string]sink.App
+	tables  map[string][]*change.Table // by source, once described
+	diags   hcl.Diagnostics
+}
+
+// load reads a project and all that can be known of it without a network. Its
+// diagnostics are in the project.
+func load(dir string) *project {
+	cfg, diags := config.Load(dir)
+	p := &project{Project: cfg, sources: map[string]database{}, apps: map[string]sink.App{}, tables: map[string][]*change.Table{}, diags: diags}
+	p.diags = append(p.diags, cfg.CheckSecrets()...)
+	p.diags = append(p.diags, cfg.CheckSensitive()...)
+	ctx := cfg.EvalContext()
+	for _, block := range cfg.Sources {
+		open := sources[block.Kind]
+		if open == nil {
+			p.diags = append(p.diags, unknownKind(block.Range, "source", block.Kind, slices.Sorted(maps.Keys(sources))))
+			continue
+		}
+		src, ds := open(block.Body, ctx, block.Name)
+		p.diags = append(p.diags, ds...)
+		if !ds.HasErrors() {
+			p.sources[block.Name] = src
+		}
+	}
+	for _, block := range cfg.Apps {
+		open := apps[block.Kind]
+		if open == nil {
+			p.diags = append(p.diags, unknownKind(block.Range, "app", block.Kind, slices.Sorted(maps.Keys(apps))))
+			continue
+		}
+		app, ds := open(block.Body, ctx, block.Name)
+		p.diags = append(p.diags, ds...)
+		if !ds.HasErrors() {
+			p.apps[block.Name] = app
+		}
+	}
+	for _, pipe := range cfg.Pipelines {
+		p.diags = append(p.diags, p.checkEnds(pipe)...)
+	}
+	p.diags = append(p.diags, p.checkOwners()...)
+	return p
+}
+
+func unknownKind(rng hcl.Range, what, kind string, known []string) *hcl.Diagnostic {
+	detail := fmt.Sprintf("There are %v.", known)
+	if s := config.Suggest(kind, known); s != "" {
+		detail = fmt.Sprintf("Did you mean %q? %s", s, detail)
+	}
+	return config.Errorf("E0108", &rng, fmt.Sprintf("Unknown kind of %s %q", what, kind), detail)
+}
+
+// checkEnds checks that a pipeline's source, table and app are there.
+func (p *project) checkEnds(pipe *config.Pipeline) (diags hcl.Diagnostics) {
+	refer := func(rng hcl.Range, what, kind, name string, kinds map[string]string) bool {
+		if name == "" {
+			return false // the reference itself was refused
+		}
+		got, ok := kinds[name]
+		switch {
+		case !ok:
+			detail := fmt.Sprintf("Write a block for it: %s %q %q { ... }.", what, kind, name)
+			if s := config.Suggest(name, slices.Sorted(maps.Keys(kinds))); s != "" {
+				detail = fmt.Sprintf("Did you mean %q?", s)
+			}
+			diags = append(diags, config.Errorf("E0109", &rng, fmt.Sprintf("There is no %s %q", what, name), detail))
+		case got != kind:
+			diags = append(diags, config.Errorf("E0109", &rng, fmt.Sprintf("%s %q is of kind %s, not %s", what, name, got, kind), fmt.Sprintf("Write %s.%s.%s.", what, got, name)))
+		default:
+			return true
+		}
+		return false
+	}
+	kinds := map[string]string{}
+	for _, s := range p.Sources {
+		kinds[s.Name] = s.Kind
+	}
+	if refer(pipe.From.Range, "source", pipe.From.Kind, pipe.From.Source, kinds) {
+		if src := p.sources[pipe.From.Source]; src != nil {
+			aliases := src.TableAliases()
+			if _, ok := aliases[pipe.From.Table]; !ok {
+				detail := fmt.Sprintf("Give the source a block: table %q { name = \"schema.table\" }.", pipe.From.Table)
+				if s := config.Suggest(pipe.From.Table, slices.Sorted(maps.Keys(aliases))); s != "" {
+					detail = fmt.Sprintf("Did you mean %q?", s)
+				}
+				diags = append(diags, config.Errorf("E0109", &pipe.From.Range, fmt.Sprintf("Source %q has no table block %q", pipe.From.Source, pipe.From.Table), detail))
+			}
+		}
+	}
+	kinds = map[string]string{}
+	for _, a := range p.Apps {
+		kinds[a.Name] = a.Kind
+	}
+	refer(pipe.To.Range, "app", pipe.To.Kind, pipe.To.App, kinds)
+	return diags
+}
+
+// checkOwners refuses two pipelines that write one field of one object.
+func (p *project) checkOwners() (diags hcl.Diagnostics) {
+	owners := map[string]*config.Pipeline{}
+	for _, pipe := range p.Pipelines {
+		for i := range pipe.Fields {
+			f := &pipe.Fields[i]
+			name := pipe.To.App + "." + pipe.To.Object + "." + f.Name
+			if first := owners[name]; first != nil && first != pipe {
+				diags = append(diags, config.Errorf("E0111", &f.NameRange, fmt.Sprintf("Field %s is written by two pipelines", name),
+					fmt.Sprintf("Pipeline %q writes it too (%s:%d); a field has one owner.", first.Name, first.Range.Filename, first.Range.Start.Line)))
+			}
+			owners[name] = pipe
+		}
+	}
+	return diags
+}
+
+// describe asks every source for its tables' schemas.
+func (p *project) describe(ctx context.Context) error {
+	for name, src := range p.sources {
+		tables, err := src.Describe(ctx)
+		if err != nil {
+			return err
+		}
+		p.tables[name] = tables
+	}
+	return nil
+}
+
+// table returns the schema that a pipeline's table has now, nil when it is not there.
+func (p *project) table(pipe *config.Pipeline) *change.Table {
+	src := p.sources[pipe.From.Source]
+	if src == nil {
+		return nil
+	}
+	name := src.TableAliases()[pipe.From.Table]
+	for _, t := range p.tables[pipe.From.Source] {
+		if t.QualifiedName() == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// object asks an app what an object looks like; nil: it can't say.
+func (p *project) object(ctx context.Context, pipe *config.Pipeline) (*transform.Object, error) {
+	app, ok := p.apps[pipe.To.App].(sink.Describer)
+	if !ok {
+		return nil, nil
+	}
+	found, err := app.Describe(ctx, pipe.To.Object)
+	if err != nil {
+		return nil, err
+	}
+	out := &transform.Object{Name: found.Name}
+	for _, f := range found.Fields {
+		out.Fields = append(out.Fields, transform.ObjectField{
+			Name: f.Name, Type: f.Type, Length: f.Length, Options: f.Options, Required: f.Required, Unique: f.Unique, ReadOnly: f.ReadOnly,
+		})
+	}
+	return out, nil
+}
+
+// compile checks and compiles the pipelines against the described tables, and with
+// live also against the apps' objects.
+func (p *project) compile(ctx context.Context, live bool) (map[string]*program, error) {
+	out := map[string]*program{}
+	for _, pipe := range p.Pipelines {
+		if pipe.Key.Expr == nil || p.sources[pipe.From.Source] == nil {
+			continue // said already
+		}
+		table := p.table(pipe)
+		if table == nil {
+			name := p.sources[pipe.From.Source].TableAliases()[pipe.From.Table]
+			if name != "" {
+				p.diags = append(p.diags, config.Errorf("E0401", &pipe.From.Range, fmt.Sprintf("Table %s is not in the database", name),
+					"Check its name, and that the source's user may see it: GRANT SELECT."))
+			}
+			continue
+		}
+		var object *transform.Object
+		if live && p.apps[pipe.To.App] != nil {
+			var err error
+			if object, err = p.object(ctx, pipe); err != nil {
+				return nil, fmt.Errorf("describe %s of app %s: %w", pipe.To.Object, pipe.To.App, err)
+			}
+		}
+		prog, ds := transform.Compile(pipe, table, object, transform.Env{})
+		p.diags = append(p.diags, ds...)
+		if !ds.HasErrors() {
+			out[pipe.Name] = &program{Program: prog, pipeline: pipe, table: table}
+		}
+	}
+	return out, nil
+}

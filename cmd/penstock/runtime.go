@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/penstock-cdc/penstock/capture"
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/config"
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/state"
+	"github.com/penstock-cdc/penstock/stream"
+)
+
+// runtime is a project at work, or opened for a command while none is: its parts, wired.
+type runtime struct {
+	*project
+	part    string
+	lock    *dataLock
+	store   *state.SQLite
+	log     stream.Log
+	sources map[string]*reading
+	engine  *sink.Engine // nil in capture
+	started time.Time
+	caught  context.CancelFunc // ends a run that has caught up
+}
+
+// reading is one source at work.
+type reading struct {
+	database
+	name   string
+	writer stream.Writer
+	stats  *capture.Stats
+
+	mu     sync.Mutex
+	failed error // why it is not read any more
+}
+
+func (r *reading) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = err
+}
+
+func (r *reading) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+// partFolder is where a part keeps its files.
+func (p *project) partFolder(part string) string { return filepath.Join(p.DataDir, part) }
+
+// openStore takes the lock on a part of the data folder and opens the state in it.
+func openStore(p *project, part string) (*runtime, error) {
+	if part != partAll && p.Stream.Kind != "kafka" {
+		return nil, fmt.Errorf("penstock %s needs stream \"kafka\" { brokers = [...] }: the embedded log is of one process, use penstock run", part)
+	}
+	lock, err := lockData(p.DataDir, part)
+	if err != nil {
+		return nil, err
+	}
+	rt := &runtime{project: p, part: part, lock: lock, sources: map[string]*reading{}, started: time.Now()}
+	rt.store, err = state.OpenSQLite(filepath.Join(p.partFolder(part), "state.db"), state.SQLiteOptions{})
+	if err != nil {
+		rt.close()
+		return nil, err
+	}
+	return rt, nil
+}
+
+// openStream opens the log.
+func (rt *runtime) openStream(ctx context.Context) (err error) {
+	switch s := rt.Stream; s.Kind {
+	case "kafka":
+		var opts stream.KafkaOptions
+		if opts, err = kafkaOptions(s); err == nil {
+			rt.log, err = stream.OpenKafka(ctx, opts)
+		}
+	default:
+		rt.log, err = stream.OpenEmbedded(ctx, stream.EmbeddedOptions{Path: filepath.Join(rt.DataDir, "stream.db"), Retention: s.Retention})
+	}
+	return err
+}
+
+func (rt *runtime) close() {
+	for _, r := range rt.sources {
+		if r.writer != nil {
+			if err := r.writer.Close(); err != nil {
+				slog.Warn("close stream writer", "source", r.name, "error", err)
+			}
+		}
+	}
+	if rt.log != nil {
+		if err := rt.log.Close(); err != nil {
+			slog.Warn("close stream", "error", err)
+		}
+	}
+	if rt.store != nil {
+		if err := rt.store.Close(); err != nil {
+			slog.Warn("close state", "error", err)
+		}
+	}
+	rt.lock.release()
+}
+
+// openSources checks every source from where the log left it. What is wrong becomes diagnostics.
+func (rt *runtime) openSources(ctx context.Context) error {
+	for _, block := range rt.Sources {
+		src := rt.project.sources[block.Name]
+		w, err := rt.log.Writer(ctx, block.Name, rt.store)
+		if err != nil {
+			return fmt.Errorf("open the stream for source %s: %w", block.Name, err)
+		}
+		rt.sources[block.Name] = &reading{database: src, name: block.Name, writer: w, stats: capture.NewStats()}
+		if err := src.Check(ctx, w.Resume()); err != nil {
+			for _, problem := range unjoin(err) {
+				rt.diags = append(rt.diags, config.Errorf("E0402", block.Range.Ptr(), fmt.Sprintf("Source %q can't be captured", block.Name), problem.Error()))
+			}
+		}
+	}
+	return nil
+}
+
+// openEngine compiles the pipelines and opens the sink. The diagnostics say what stands in the way.
+func (rt *runtime) openEngine(ctx context.Context, live bool) error {
+	if err := rt.describe(ctx); err != nil {
+		return err
+	}
+	programs, err := rt.compile(ctx, live)
+	if err != nil {
+		return err
+	}
+	if rt.diags.HasErrors() {
+		return nil
+	}
+	opts := sink.Options{Store: rt.store, Apps: rt.apps, Log: slog.Default(), Failpoint: failpoint}
+	for _, pipe := range rt.Pipelines {
+		prog := programs[pipe.Name]
+		partitions, err := rt.log.Partitions(ctx, prog.table.Topic)
+		if err != nil {
+			return err
+		}
+		if partitions == 0 && rt.Stream.Kind == "kafka" {
+			partitions = kafkaPartitions(rt.Stream)
+		}
+		opts.Pipelines = append(opts.Pipelines, sink.Spec{
+			Name: pipe.Name, Topic: prog.table.Topic, App: pipe.To.App, Object: pipe.To.Object, Program: prog, Partitions: partitions,
+			Schema: func(ctx context.Context, topic, version string) (*change.Table, error) {
+				return rt.log.Schema(ctx, pipe.From.Source, topic, version)
+			},
+			OnDelete: pipe.On.Delete, OnLeave: pipe.On.Leave, OnAppDelete: pipe.On.AppDelete,
+			MatchFirst: rt.matchFirst(ctx, pipe), Linger: pipe.Deliver.Linger,
+			Guard: sink.Guard{Deletes: sink.Quota(pipe.Guard.MaxDeletes), Changes: sink.Quota(pipe.Guard.MaxChanges), Creates: sink.Quota(pipe.Guard.MaxCreates)},
+		})
+	}
+	rt.engine, err = sink.New(ctx, opts)
+	return err
+}
+
+// matchFirst tells whether `match` is by a field that the app does not keep unique.
+func (rt *runtime) matchFirst(ctx context.Context, pipe *config.Pipeline) bool {
+	if len(pipe.Match) == 0 {
+		return false
+	}
+	object, err := rt.object(ctx, pipe)
+	if err != nil || object == nil {
+		return false
+	}
+	for _, f := range object.Fields {
+		if f.Name == pipe.Match[0].Name {
+			return !f.Unique
+		}
+	}
+	return false
+}
+
+// fatal tells whether an error is of the log or the state, which all parts need.
+func fatal(err error) bool {
+	var damage *stream.DamageError
+	var full *stream.DiskFullError
+	var rows *state.DamageError
+	return errors.As(err, &damage) || errors.As(err, &full) || errors.As(err, &rows)
+}
+
+// run runs every part until ctx ends. One source that can't go on does not stop the
+// others; it does when none is left, or when log or state fail.
+func (rt *runtime) run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	if rt.part != partSink {
+		var left sync.WaitGroup
+		for _, r := range rt.sources {
+			left.Add(1)
+			wg.Go(func() {
+				defer left.Done()
+				err := capture.Run(ctx, r, r.writer, change.NewEncoder(r.Identity(version)), capture.Options{Stats: r.stats, Failpoint: failpoint})
+				if err == nil {
+					return
+				}
+				r.fail(err)
+				slog.Error("capture stopped", "source", r.name, "error", err)
+				if fatal(err) || rt.allFailed() {
+					stop(err)
+				}
+			})
+		}
+	}
+	if rt.engine != nil {
+		wg.Go(func() {
+			if err := rt.engine.Run(ctx); err != nil {
+				stop(err)
+			}
+		})
+		for _, pipe := range rt.Pipelines {
+			p := rt.engine.Pipeline(pipe.Name)
+			wg.Go(func() {
+				if err := rt.log.Consume(ctx, pipe.Name, []string{p.Topic()}, consumer{p}); err != nil {
+					stop(fmt.Errorf("pipeline %s: %w", pipe.Name, err))
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, errCaughtUp) {
+		return cause
+	}
+	return nil
+}
+
+func (rt *runtime) allFailed() bool {
+	for _, r := range rt.sources {
+		if r.failure() == nil {
+			return false
+		}
+	}
+	return true
+}

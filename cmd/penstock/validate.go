@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/penstock-cdc/penstock/config"
+)
+
+func (c *cli) validateCommand() *cobra.Command {
+	var live bool
+	cmd := &cobra.Command{
+		Use: "validate [DIR]", Short: "All that is wrong with a project, at once", Args: cobra.MaximumNArgs(1),
+		Long: "Check a project and print all diagnostics at once.\nWith --live also against the databases and apps: settings of the server, privileges, columns, types, fields.",
+		RunE: func(cmd *cobra.Command, args []string) error { return c.validate(cmd.Context(), folder(args), live) },
+	}
+	cmd.Flags().BoolVar(&live, "live", false, "connect to the sources and apps and check against them")
+	return cmd
+}
+
+// folder is the DIR argument, . by default.
+func folder(args []string) string {
+	if len(args) == 0 {
+		return "."
+	}
+	return args[0]
+}
+
+func (c *cli) validate(ctx context.Context, dir string, live bool) error {
+	p := load(dir)
+	var failures []error
+	if live && !p.diags.HasErrors() {
+		failures = p.checkLive(ctx)
+	}
+	if err := c.report(p); err != nil {
+		return err
+	}
+	for _, err := range failures {
+		fmt.Fprintf(c.err, "penstock: %v\n", err)
+	}
+	if p.diags.HasErrors() || len(failures) > 0 {
+		return &exit{code: exitFailed}
+	}
+	if c.json {
+		return nil
+	}
+	what := "columns and app fields are checked with --live"
+	if live {
+		what = "checked against the live databases and apps"
+	}
+	_, err := fmt.Fprintf(c.out, "%s: %d sources, %d apps, %d pipelines; %s\n", dir, len(p.Sources), len(p.Apps), len(p.Pipelines), what)
+	return err
+}
+
+// report prints the diagnostics to stdout, where they are the result.
+func (c *cli) report(p *project) error {
+	if c.json {
+		return p.WriteJSON(c.out, p.diags)
+	}
+	return p.Write(c.out, p.diags)
+}
+
+// checkLive checks sources, apps and pipelines against what is there. What is wrong in
+// the configuration becomes diagnostics of the project; the rest is returned.
+func (p *project) checkLive(ctx context.Context) (failures []error) {
+	for _, block := range p.Sources {
+		src := p.sources[block.Name]
+		limit, cancel := context.WithTimeout(ctx, 30*time.Second)
+		if err := src.Check(limit, nil); err != nil {
+			for _, problem := range unjoin(err) {
+				p.diags = append(p.diags, config.Errorf("E0402", block.Range.Ptr(), fmt.Sprintf("Source %q can't be captured", block.Name), problem.Error()))
+			}
+		} else if tables, err := src.Describe(limit); err != nil {
+			failures = append(failures, err)
+		} else {
+			p.tables[block.Name] = tables
+		}
+		cancel()
+	}
+	for _, block := range p.Apps {
+		limit, cancel := context.WithTimeout(ctx, 30*time.Second)
+		if err := p.apps[block.Name].Ping(limit); err != nil {
+			p.diags = append(p.diags, config.Errorf("E0403", block.Range.Ptr(), fmt.Sprintf("App %q does not answer", block.Name), err.Error()))
+			delete(p.apps, block.Name)
+		}
+		cancel()
+	}
+	for name := range p.sources {
+		if p.tables[name] == nil {
+			delete(p.sources, name) // its pipelines can't be checked
+		}
+	}
+	if _, err := p.compile(ctx, true); err != nil {
+		failures = append(failures, err)
+	}
+	return failures
+}
+
+// unjoin returns the errors that errors.Join has put into one, at any depth.
+func unjoin(err error) []error {
+	var many interface{ Unwrap() []error }
+	if errors.As(err, &many) {
+		var out []error
+		for _, e := range many.Unwrap() {
+			out = append(out, unjoin(e)...)
+		}
+		return out
+	}
+	return []error{err}
+}
+
+// refuse tells whether any diagnostic stands in the way, after printing them all to stderr.
+func (c *cli) refuse(p *project) error {
+	if len(p.diags) == 0 {
+		return nil
+	}
+	write := p.Write
+	if c.json {
+		write = p.WriteJSON
+	}
+	if err := write(c.err, p.diags); err != nil {
+		return err
+	}
+	if p.diags.HasErrors() {
+		return &exit{exitFailed, fmt.Errorf("nothing was started: %d errors in the configuration", len(errorsOf(p.diags)))}
+	}
+	return nil
+}
+
+func errorsOf(diags hcl.Diagnostics) (out hcl.Diagnostics) {
+	for _, d := range diags {
+		if d.Severity == hcl.DiagError {
+			out = append(out, d)
+		}
+	}
+	return out
+}
