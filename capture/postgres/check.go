@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/penstock-cdc/penstock/capture"
 	"github.com/penstock-cdc/penstock/change"
 )
 
@@ -129,7 +130,7 @@ func (s *Source) tableProblems(srv *server, r *resume) (out []error) {
 		}
 	}
 	for _, p := range s.cfg.Tables {
-		if !strings.HasPrefix(p, "!") && !slices.ContainsFunc(srv.all, func(i *relationInfo) bool { return matchTable(p, i.schema, i.name) || p == i.qualified() }) {
+		if !strings.HasPrefix(p, "!") && !slices.ContainsFunc(srv.all, func(i *relationInfo) bool { return capture.MatchTable(p, i.schema, i.name) }) {
 			add("tables: %q matches no table of database %s%s", p, srv.database, didYouMean(p, names))
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/penstock-cdc/penstock/capture"
 )
 
 // Config is a source "postgres" block.
@@ -139,18 +141,8 @@ func validSlotName(s string) bool {
 
 // captures tells whether a table is to be captured.
 func (c *Config) captures(schema, table string) bool {
-	name := schema + "." + table
-	in := c.block(schema, table) != nil
-	for _, p := range c.Tables {
-		if rest, not := strings.CutPrefix(p, "!"); not {
-			if matchTable(rest, schema, table) && c.block(schema, table) == nil {
-				return false
-			}
-		} else if !in && (p == name || matchTable(p, schema, table)) {
-			in = true
-		}
-	}
-	return in
+	selection := capture.Selection{Patterns: c.Tables}
+	return c.block(schema, table) != nil || selection.Captures(schema, table)
 }
 
 // block returns a table's own block, nil when it has none.
@@ -161,38 +153,6 @@ func (c *Config) block(schema, table string) *TableConfig {
 		}
 	}
 	return nil
-}
-
-// matchTable matches schema.table against a pattern, part by part.
-func matchTable(pattern, schema, table string) bool {
-	s, t, _ := strings.Cut(pattern, ".")
-	return match(s, schema) && match(t, table)
-}
-
-// match matches a name against a pattern with * (any characters) and ? (one).
-func match(pattern, name string) bool {
-	p, n := []rune(pattern), []rune(name)
-	star, mark := -1, 0
-	i, j := 0, 0
-	for j < len(n) {
-		switch {
-		case i < len(p) && p[i] == '*':
-			star, mark = i, j
-			i++
-		case i < len(p) && (p[i] == '?' || p[i] == n[j]):
-			i++
-			j++
-		case star >= 0:
-			mark++
-			i, j = star+1, mark
-		default:
-			return false
-		}
-	}
-	for i < len(p) && p[i] == '*' {
-		i++
-	}
-	return i == len(p)
 }
 
 // defaultName is the slot's and the publication's name where none is given: penstock_

@@ -1,0 +1,657 @@
+package capturetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/penstock-cdc/penstock/capture"
+	"github.com/penstock-cdc/penstock/change"
+)
+
+// Run runs the suite; open makes a fresh database for each test.
+func Run(t *testing.T, open func(t *testing.T) *Harness) {
+	tests := []struct {
+		name string
+		test func(*testing.T, *Harness)
+	}{
+		{"Changes", testChanges},
+		{"KeyChange", testKeyChange},
+		{"CompositeKey", testCompositeKey},
+		{"NoKey", testNoKey},
+		{"Truncate", testTruncate},
+		{"Rollback", testRollback},
+		{"MultiRow", testMultiRow},
+		{"LargeRows", testLargeRows},
+		{"ExcludedTable", testExcludedTable},
+		{"Snapshot", testSnapshot},
+		{"SnapshotUnderLoad", testSnapshotUnderLoad},
+		{"SnapshotCrash", testSnapshotCrash},
+		{"RestartEverywhere", testRestartEverywhere},
+		{"CrashUnderLoad", testCrashUnderLoad},
+		{"LogFails", testLogFails},
+		{"Confirm", testConfirm},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) { tt.test(t, open(t)) })
+	}
+}
+
+const itemColumns = "(id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(200), qty INT, price DECIMAL(12,2), note TEXT)"
+
+func (h *Harness) create(t *testing.T, tables ...string) {
+	t.Helper()
+	for _, name := range tables {
+		h.Exec(t, "CREATE TABLE "+h.name(name)+" "+itemColumns)
+	}
+}
+
+// show is one event as a line: op, key or row, and what moved.
+func show(e *change.Event) string {
+	line := e.Op.String()
+	row := func(label string, r change.Row) {
+		if r == nil {
+			return
+		}
+		line += " " + label
+		for _, v := range r {
+			switch {
+			case v.IsNull():
+				line += " NULL"
+			case v.IsUnchanged():
+				line += " UNCHANGED"
+			default:
+				line += " " + v.Text()
+			}
+		}
+	}
+	row("before", e.Before)
+	row("after", e.After)
+	return line
+}
+
+// waitEvents waits until a topic has n events and returns them as lines.
+func waitEvents(t *testing.T, log *Log, topic string, n int) []string {
+	t.Helper()
+	log.Wait(t, fmt.Sprintf("%d events of %s", n, topic), func([]*Record) bool { return len(log.Events(topic)) >= n })
+	var lines []string
+	for _, e := range log.Events(topic) {
+		lines = append(lines, show(e))
+	}
+	return lines
+}
+
+func compare(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// checkOrder fails unless ids ascend in each topic, and no record has another's id
+// but a tombstone its delete's.
+func checkOrder(t *testing.T, records []*Record) {
+	t.Helper()
+	last := map[string]*Record{}
+	for _, r := range records {
+		if p := last[r.Topic]; p != nil {
+			order := r.ID.Compare(p.ID)
+			if order < 0 || order == 0 && !r.Tombstone() {
+				t.Errorf("topic %s: id %v comes after %v", r.Topic, r.ID, p.ID)
+			}
+		}
+		last[r.Topic] = r
+	}
+}
+
+func testChanges(t *testing.T, h *Harness) {
+	h.create(t, "items")
+	log := NewLog(nil)
+	c := h.Start(t, log)
+	c.Streaming(t)
+	h.Exec(t,
+		"INSERT INTO "+h.name("items")+" VALUES (1, 'one', 10, 1.50, 'n')",
+		"INSERT INTO "+h.name("items")+" VALUES (2, NULL, NULL, NULL, NULL)",
+		"UPDATE "+h.name("items")+" SET name = 'uno', qty = 11 WHERE id = 1",
+		"DELETE FROM "+h.name("items")+" WHERE id = 2",
+	)
+	want := []string{
+		"c after 1 one 10 1.50 n",
+		"c after 2 NULL NULL NULL NULL",
+		"u after 1 uno 11 1.50 n",
+		"d before 2 NULL NULL NULL NULL",
+	}
+	if h.FullBefore {
+		want[2] = "u before 1 one 10 1.50 n after 1 uno 11 1.50 n"
+	}
+	compare(t, "events", waitEvents(t, log, h.topic("items"), 4), want)
+
+	h.Tx(t, true,
+		"INSERT INTO "+h.name("items")+" VALUES (3, 'three', 3, 3, NULL)",
+		"UPDATE "+h.name("items")+" SET qty = 4 WHERE id = 3")
+	waitEvents(t, log, h.topic("items"), 6)
+	events := log.Events(h.topic("items"))
+	first, second := events[4], events[5]
+	if first.TxID == "" || strings.Split(first.TxID, ":")[0] != strings.Split(second.TxID, ":")[0] || first.TxOrder != 1 || second.TxOrder != 2 || second.TableOrder != 2 {
+		t.Errorf("one transaction's events have transactions %q %d %d and %q %d %d", first.TxID, first.TxOrder, first.TableOrder, second.TxID, second.TxOrder, second.TableOrder)
+	}
+	if first.CommitTime.IsZero() || first.ID.Commit() != second.ID.Commit() {
+		t.Errorf("one transaction's events have commits %v and %v at %v", first.ID, second.ID, first.CommitTime)
+	}
+	deletes := 0
+	for _, r := range log.Records() {
+		if r.Tombstone() {
+			deletes++
+		}
+	}
+	if deletes != 1 {
+		t.Errorf("got %d tombstones, want 1", deletes)
+	}
+	checkOrder(t, log.Records())
+	if err := c.Stop(); err != nil {
+		t.Errorf("stopping returned %v", err)
+	}
+}
+
+func testKeyChange(t *testing.T, h *Harness) {
+	h.create(t, "items")
+	h.Exec(t, "INSERT INTO "+h.name("items")+" VALUES (1, 'one', 1, 1, NULL)")
+	log := NewLog(nil)
+	c := h.Start(t, log)
+	c.Streaming(t)
+	h.Exec(t, "UPDATE "+h.name("items")+" SET id = 100, qty = 2 WHERE id = 1")
+	lines := waitEvents(t, log, h.topic("items"), 3)
+	before := "d before 1 NULL NULL NULL NULL"
+	if h.FullBefore {
+		before = "d before 1 one 1 1.00 NULL"
+	}
+	compare(t, "events", lines[1:], []string{before, "c after 100 one 2 1.00 NULL"})
+	var moved []string
+	for _, r := range log.Records() {
+		for _, key := range []string{change.HeaderNewKey, change.HeaderOldKey} {
+			if r.Header(key) != "" && r.Value != nil {
+				moved = append(moved, string(r.Key)+" "+key)
+			}
+		}
+	}
+	compare(t, "moves", moved, []string{`{"id":1} ` + change.HeaderNewKey, `{"id":100} ` + change.HeaderOldKey})
+	checkOrder(t, log.Records())
+}
+
+func testCompositeKey(t *testing.T, h *Harness) {
+	h.Exec(t, "CREATE TABLE "+h.name("pairs")+" (v VARCHAR(20), b VARCHAR(20) NOT NULL, a INT NOT NULL, PRIMARY KEY (a, b))")
+	log := NewLog(nil)
+	h.Start(t, log).Streaming(t)
+	h.Exec(t, "INSERT INTO "+h.name("pairs")+" VALUES ('x', 'k', 1)", "DELETE FROM "+h.name("pairs"))
+	waitEvents(t, log, h.topic("pairs"), 2)
+	for _, r := range log.Records() {
+		if r.Event != nil && string(r.Key) != `{"a":1,"b":"k"}` {
+			t.Errorf("key is %s, want its columns in the key's order", r.Key)
+		}
+	}
+}
+
+func testNoKey(t *testing.T, h *Harness) {
+	h.Exec(t, "CREATE TABLE "+h.name("loose")+" (name VARCHAR(20), qty INT)")
+	h.Exec(t, h.NoKey(h.name("loose"))...)
+	h.Exec(t, "INSERT INTO "+h.name("loose")+" VALUES ('a', 1)")
+	log := NewLog(nil)
+	h.Start(t, log).Streaming(t)
+	h.Exec(t, "UPDATE "+h.name("loose")+" SET qty = 2", "DELETE FROM "+h.name("loose"))
+	compare(t, "events", waitEvents(t, log, h.topic("loose"), 3), []string{"r after a 1", "u before a 1 after a 2", "d before a 2"})
+	for _, r := range log.Records() {
+		if r.Key != nil || r.Tombstone() {
+			t.Errorf("a record of a table without key has key %q, tombstone %v", r.Key, r.Tombstone())
+		}
+	}
+}
+
+func testTruncate(t *testing.T, h *Harness) {
+	h.create(t, "items")
+	log := NewLog(nil)
+	h.Start(t, log).Streaming(t)
+	h.Exec(t, "INSERT INTO "+h.name("items")+" VALUES (1, 'a', 1, 1, NULL)", "TRUNCATE TABLE "+h.name("items"), "INSERT INTO "+h.name("items")+" VALUES (2, 'b', 1, 1, NULL)")
+	compare(t, "events", waitEvents(t, log, h.topic("items"), 3), []string{"c after 1 a 1 1.00 NULL", "t", "c after 2 b 1 1.00 NULL"})
+	for _, r := range log.Records() {
+		if r.Event != nil && r.Event.Op == change.Truncate && (!r.Everywhere || r.Key != nil) {
+			t.Error("a truncate does not go to every partition with a null key")
+		}
+	}
+	checkOrder(t, log.Records())
+}
+
+func testRollback(t *testing.T, h *Harness) {
+	h.create(t, "items")
+	log := NewLog(nil)
+	h.Start(t, log).Streaming(t)
+	insert := func(id int) string {
+		return fmt.Sprintf("INSERT INTO %s VALUES (%d, 'x', 1, 1, NULL)", h.name("items"), id)
+	}
+	h.Tx(t, false, insert(1), insert(2))
+	h.Tx(t, true, insert(3), "SAVEPOINT a", insert(4), "ROLLBACK TO SAVEPOINT a", insert(5), "SAVEPOINT b", insert(6), "RELEASE SAVEPOINT b")
+	h.Exec(t, insert(7))
+	compare(t, "events", waitEvents(t, log, h.topic("items"), 4), []string{"c after 3 x 1 1.00 NULL", "c after 5 x 1 1.00 NULL", "c after 6 x 1 1.00 NULL", "c after 7 x 1 1.00 NULL"})
+}
+
+func testMultiRow(t *testing.T, h *Harness) {
+	h.create(t, "items", "others")
+	log := NewLog(nil)
+	h.Start(t, log).Streaming(t)
+	var rows []string
+	for i := range 500 {
+		rows = append(rows, fmt.Sprintf("(%d, 'row %d', %d, %d.25, NULL)", i, i, i, i))
+	}
+	h.Tx(t, true,
+		"INSERT INTO "+h.name("items")+" VALUES "+strings.Join(rows, ", "),
+		"INSERT INTO "+h.name("others")+" VALUES "+strings.Join(rows, ", "),
+		"UPDATE "+h.name("items")+" SET qty = qty + 1",
+		"UPDATE "+h.name("items")+" SET id = id + 1000 WHERE id < 100",
+		"DELETE FROM "+h.name("others"),
+	)
+	waitEvents(t, log, h.topic("items"), 500+500+200)
+	waitEvents(t, log, h.topic("others"), 1000)
+	h.checkTable(t, log, "items")
+	h.checkTable(t, log, "others")
+	checkOrder(t, log.Records())
+}
+
+func testLargeRows(t *testing.T, h *Harness) {
+	h.Exec(t, "CREATE TABLE "+h.name("items")+" (id BIGINT NOT NULL PRIMARY KEY, note "+map[bool]string{true: "LONGTEXT", false: "TEXT"}[h.FullBefore]+")")
+	log := NewLog(nil)
+	h.Start(t, log).Streaming(t)
+	sizes := []int{1, 1000, 100_000, 1_000_000, 10, 7_000_000, 5}
+	for i, n := range sizes {
+		h.Exec(t, fmt.Sprintf("INSERT INTO %s VALUES (%d, REPEAT('x', %d))", h.name("items"), i, n))
+	}
+	waitEvents(t, log, h.topic("items"), len(sizes))
+	for i, e := range log.Events(h.topic("items")) {
+		if got := e.After[1].Text(); len(got) != sizes[i] || strings.Trim(got, "x") != "" {
+			t.Errorf("row %d has a text of %d bytes, want %d", i, len(got), sizes[i])
+		}
+	}
+}
+
+func testExcludedTable(t *testing.T, h *Harness) {
+	h.create(t, "items", "skip_this")
+	h.Exec(t, "INSERT INTO "+h.name("skip_this")+" VALUES (1, 'a', 1, 1, NULL)")
+	log := NewLog(nil)
+	h.Start(t, log).Streaming(t)
+	h.Exec(t, "INSERT INTO "+h.name("skip_this")+" VALUES (2, 'a', 1, 1, NULL)", "INSERT INTO "+h.name("items")+" VALUES (1, 'a', 1, 1, NULL)")
+	waitEvents(t, log, h.topic("items"), 1)
+	if n := len(log.Events("")); n != 1 {
+		t.Errorf("got %d events, want that of items alone", n)
+	}
+}
+
+func testSnapshot(t *testing.T, h *Harness) {
+	h.create(t, "items", "empty")
+	for i := range 30 {
+		h.Exec(t, fmt.Sprintf("INSERT INTO %s VALUES (%d, 'row %d', %d, %d.5, 'text')", h.name("items"), i, i, i, i))
+	}
+	log := NewLog(nil)
+	c := h.Start(t, log)
+	c.Streaming(t)
+	h.Exec(t, "INSERT INTO "+h.name("items")+" VALUES (100, 'new', 1, 1, NULL)")
+	waitEvents(t, log, h.topic("items"), 31)
+	markers := map[string][]string{}
+	reads, ended := 0, false
+	for _, r := range log.Records() {
+		switch {
+		case r.Marker != nil:
+			markers[r.Topic] = append(markers[r.Topic], string(r.Marker.Kind))
+			if r.Marker.Snapshot == "" || !r.Everywhere || r.Key != nil {
+				t.Errorf("marker %v, everywhere %v, key %q", *r.Marker, r.Everywhere, r.Key)
+			}
+			if r.Topic == h.topic("items") {
+				ended = r.Marker.Kind == change.SnapshotEnd
+			}
+		case r.Event != nil && r.Event.Op == change.Read:
+			reads++
+			if ended || r.Event.Snapshot == "" || !r.ID.IsPoint() {
+				t.Errorf("snapshot row %s: after the end marker %v, snapshot %q", r.Key, ended, r.Event.Snapshot)
+			}
+		}
+	}
+	want := []string{"snapshot_begin", "snapshot_end"}
+	for _, table := range []string{"items", "empty"} {
+		compare(t, "markers of "+table, markers[h.topic(table)], want)
+	}
+	if reads != 30 {
+		t.Errorf("got %d snapshot rows, want 30", reads)
+	}
+	events := log.Events(h.topic("items"))
+	if first, last := events[0].Snapshot, events[29].Snapshot; first != "first" || last != "last" && last != "true" {
+		t.Errorf("first and last snapshot row have %q and %q", first, last)
+	}
+	h.checkTable(t, log, "items")
+	checkOrder(t, log.Records())
+	for _, st := range c.Source.Status().Tables {
+		if st.Snapshot != "done" || strings.HasSuffix(st.Name, "items") && st.SnapshotRows != 30 {
+			t.Errorf("status of table: %+v", st)
+		}
+	}
+}
+
+// load changes the table items at random until its context ends, in transactions of
+// which some roll back. Texts may be large.
+func (h *Harness) load(ctx context.Context, t *testing.T, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	for ctx.Err() == nil {
+		var statements []string
+		for range 1 + random.IntN(5) {
+			id := random.IntN(200)
+			switch random.IntN(6) {
+			case 0, 1:
+				statements = append(statements, fmt.Sprintf("DELETE FROM %s WHERE id = %d", h.name("items"), id),
+					fmt.Sprintf("INSERT INTO %s VALUES (%d, 'n%d', %d, %d.75, REPEAT('long ', %d))", h.name("items"), id, random.IntN(1000), random.IntN(1000), random.IntN(1000), random.IntN(2000)))
+			case 2, 3:
+				statements = append(statements, fmt.Sprintf("UPDATE %s SET qty = %d, name = 'u%d' WHERE id = %d", h.name("items"), random.IntN(1000), random.IntN(1000), id))
+			case 4:
+				statements = append(statements, fmt.Sprintf("DELETE FROM %s WHERE id = %d", h.name("items"), id))
+			case 5:
+				other := random.IntN(200)
+				statements = append(statements, fmt.Sprintf("DELETE FROM %s WHERE id = %d AND %d <> %d", h.name("items"), other, other, id),
+					fmt.Sprintf("UPDATE %s SET id = %d WHERE id = %d", h.name("items"), other, id))
+			}
+		}
+		h.Tx(t, random.IntN(10) > 0, statements...)
+	}
+}
+
+// loadFor runs load beside f.
+func (h *Harness) loadFor(t *testing.T, seed uint64, f func()) {
+	t.Helper()
+	t.Logf("seed %d", seed)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.load(ctx, t, seed)
+	}()
+	f()
+	cancel()
+	<-done
+}
+
+// fence writes a row whose arrival says that all before it has arrived.
+func (h *Harness) fence(t *testing.T, log *Log) {
+	t.Helper()
+	h.Exec(t, "INSERT INTO "+h.name("items")+" VALUES (-1, 'fence', 0, 0, NULL)")
+	log.Wait(t, "fence", func(records []*Record) bool {
+		for _, r := range slices.Backward(records) {
+			if r.Event != nil && r.Event.After != nil && r.Event.After[0].Text() == "-1" {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func testSnapshotUnderLoad(t *testing.T, h *Harness) {
+	h.create(t, "items")
+	var log *Log
+	h.loadFor(t, rand.Uint64(), func() {
+		Poll(t, "rows", func() bool { return len(h.Query(t, "SELECT id FROM "+h.name("items"))) > 50 })
+		log = NewLog(nil)
+		h.Start(t, log).Streaming(t)
+		waitEvents(t, log, h.topic("items"), 500)
+	})
+	h.fence(t, log)
+	h.checkTable(t, log, "items")
+	checkOrder(t, log.Records())
+}
+
+// testSnapshotCrash ends capture in the middle of a snapshot: it begins anew, with
+// ids that were not used before.
+func testSnapshotCrash(t *testing.T, h *Harness) {
+	h.create(t, "items")
+	var rows []string
+	for i := range 2000 {
+		rows = append(rows, fmt.Sprintf("(%d, 'row %d', %d, 1, '%s')", i, i, i, strings.Repeat("x", 500)))
+	}
+	h.Exec(t, "INSERT INTO "+h.name("items")+" VALUES "+strings.Join(rows, ", "))
+	log := NewLog(nil)
+	limit := &limitLog{Log: log, limit: 1000}
+	src := h.Open(t)
+	if err := src.Check(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	err := capture.Run(t.Context(), src, limit, change.NewEncoder(h.Identity), capture.Options{BatchBytes: 1000, BufferBytes: 20_000})
+	if !errors.Is(err, errLimit) {
+		t.Fatalf("capture ended with %v, want that of the log", err)
+	}
+	h.Exec(t, "DELETE FROM "+h.name("items")+" WHERE id = 5")
+	log.Crash()
+	h.Start(t, log).Streaming(t)
+	h.fence(t, log)
+	h.checkTable(t, log, "items")
+	checkOrder(t, log.Records())
+	seen := map[string]bool{}
+	for _, r := range log.Records() {
+		if r.Marker != nil && r.Marker.Kind == change.SnapshotBegin {
+			seen[r.Marker.Snapshot] = true
+		}
+	}
+	if len(seen) != 2 {
+		t.Errorf("two attempts have the snapshots %v", slices.Sorted(maps.Keys(seen)))
+	}
+}
+
+var errLimit = errors.New("the log is full")
+
+// limitLog takes so many records and then fails.
+type limitLog struct {
+	*Log
+	limit int
+}
+
+func (l *limitLog) Add(r *change.Record) (int, error) {
+	if l.limit--; l.limit < 0 {
+		return 0, errLimit
+	}
+	return l.Log.Add(r)
+}
+
+// noConfirm keeps the database from forgetting what an older position needs.
+type noConfirm struct{ capture.Source }
+
+func (noConfirm) Confirm([]byte) {}
+
+// testRestartEverywhere restarts from the resume point of every commit: what follows
+// is emitted again, the same events with the same ids.
+func testRestartEverywhere(t *testing.T, h *Harness) {
+	h.create(t, "items")
+	h.Exec(t, "INSERT INTO "+h.name("items")+" VALUES (1, 'one', 1, 1, NULL)")
+	log := NewLog(nil)
+	c := h.StartSource(t, log, noConfirm{h.Open(t)}, capture.Options{})
+	c.Streaming(t)
+	insert := func(id int) string {
+		return fmt.Sprintf("INSERT INTO %s VALUES (%d, 'x', 1, 1, NULL), (%d, 'y', 1, 1, NULL)", h.name("items"), id, id+1)
+	}
+	steps := []struct {
+		statements []string
+		events     int
+	}{
+		{[]string{insert(10)}, 2},
+		{[]string{insert(20), "UPDATE " + h.name("items") + " SET qty = 5 WHERE id < 15"}, 2 + 3},
+		{[]string{"UPDATE " + h.name("items") + " SET id = 50 WHERE id = 10", "DELETE FROM " + h.name("items") + " WHERE id = 11"}, 3},
+		{[]string{"DELETE FROM " + h.name("items")}, 4},
+		{[]string{insert(30), insert(40)}, 4},
+	}
+	n := 1
+	for _, step := range steps {
+		h.Tx(t, true, step.statements...)
+		n += step.events
+		waitEvents(t, log, h.topic("items"), n)
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	all := log.Records()
+	want := lines(all)
+	tried := map[int]bool{}
+	for _, f := range log.Flushes() {
+		if tried[f.Records] || f.Records == len(all) || all[f.Records].ID.IsPoint() || f.Records > 0 && all[f.Records-1].Marker != nil && all[f.Records-1].Marker.Kind != change.SnapshotEnd {
+			continue // positions within the snapshot begin it anew
+		}
+		tried[f.Records] = true
+		again := NewLog(f.Resume)
+		c := h.StartSource(t, again, noConfirm{h.Open(t)}, capture.Options{})
+		again.Wait(t, "same events", func(r []*Record) bool { return len(r) >= len(all)-f.Records })
+		if err := c.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, fmt.Sprintf("events after record %d", f.Records), lines(again.Records()), want[f.Records:])
+	}
+	if len(tried) < len(steps) {
+		t.Errorf("only %d restarts were tried", len(tried))
+	}
+}
+
+func lines(records []*Record) []string {
+	var out []string
+	for _, r := range records {
+		line := r.ID.String() + " " + string(r.Key)
+		if e := r.Event; e != nil {
+			line += fmt.Sprint(" ", show(e), " ", e.TxID, " ", e.TxOrder, " ", e.TableOrder, " ", e.CommitTime.UTC(), " ", e.Log)
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+// testCrashUnderLoad ends capture at random again and again while the database works.
+func testCrashUnderLoad(t *testing.T, h *Harness) {
+	h.create(t, "items")
+	log := NewLog(nil)
+	h.loadFor(t, rand.Uint64(), func() {
+		for i := range 6 {
+			c := h.Start(t, log)
+			before := len(log.Records())
+			log.Wait(t, "progress", func(r []*Record) bool { return len(r) > before+100 })
+			c.Stop() //nolint:errcheck // the log may have been caught in a flush
+			if i%2 == 0 {
+				log.Crash()
+			}
+		}
+		h.Start(t, log).Streaming(t)
+	})
+	h.fence(t, log)
+	h.checkTable(t, log, "items")
+	checkOrder(t, log.Records())
+}
+
+func testLogFails(t *testing.T, h *Harness) {
+	h.create(t, "items")
+	log := NewLog(nil)
+	c := h.Start(t, log)
+	c.Streaming(t)
+	full := errors.New("disk full")
+	log.Fail(full)
+	h.Exec(t, "INSERT INTO "+h.name("items")+" VALUES (1, 'a', 1, 1, NULL)")
+	if err := c.Wait(); !errors.Is(err, full) {
+		t.Errorf("capture ended with %v, want the log's error", err)
+	}
+	log.Fail(nil)
+	log.Crash()
+	h.Start(t, log).Streaming(t)
+	compare(t, "events", waitEvents(t, log, h.topic("items"), 1), []string{"c after 1 a 1 1.00 NULL"})
+}
+
+// testConfirm: what is durable is confirmed, and no more than that.
+func testConfirm(t *testing.T, h *Harness) {
+	h.create(t, "items")
+	log := NewLog(nil)
+	c := h.Start(t, log)
+	c.Streaming(t)
+	h.Exec(t, "INSERT INTO "+h.name("items")+" VALUES (1, 'a', 1, 1, NULL)")
+	waitEvents(t, log, h.topic("items"), 1)
+	Poll(t, "confirmed position", func() bool { s := c.Source.Status(); return s.Confirmed != "" && s.Position != "" })
+}
+
+// checkTable fails unless a topic's events, applied in order, give the table. Each
+// event has to fit what is there: no create of a key that is there, no update or
+// delete of one that is not.
+func (h *Harness) checkTable(t *testing.T, log *Log, table string) {
+	t.Helper()
+	rows := map[string]change.Row{}
+	for i, r := range log.Records() {
+		if r.Topic != h.topic(table) {
+			continue
+		}
+		if m := r.Marker; m != nil && m.Kind == change.SnapshotBegin {
+			clear(rows) // what it does not bring again is gone
+		}
+		e := r.Event
+		if e == nil {
+			continue
+		}
+		id := ""
+		if row := e.KeyRow(); row != nil {
+			id = row[0].Text()
+		}
+		_, there := rows[id]
+		switch e.Op {
+		case change.Read, change.Create:
+			if there {
+				t.Errorf("record %d: %v of key %s, which is there", i, e.Op, id)
+			}
+			row := e.After.Clone()
+			if e.OldKey != nil {
+				fill(row, rows["moved "+e.OldKey[0].Text()])
+			}
+			rows[id] = row
+		case change.Update:
+			if !there {
+				t.Errorf("record %d: update of key %s, which is not there", i, id)
+			}
+			row := e.After.Clone()
+			fill(row, rows[id])
+			rows[id] = row
+		case change.Delete:
+			if !there {
+				t.Errorf("record %d: delete of key %s, which is not there", i, id)
+			}
+			if e.NewKey != nil {
+				rows["moved "+id] = rows[id]
+			}
+			delete(rows, id)
+		case change.Truncate:
+			clear(rows)
+		}
+	}
+	var got []string
+	for key, row := range rows {
+		if strings.HasPrefix(key, "moved ") {
+			continue
+		}
+		line := ""
+		for _, v := range row {
+			line += v.Text() + "|"
+		}
+		got = append(got, line)
+	}
+	var want []string
+	for _, row := range h.Query(t, "SELECT * FROM "+h.name(table)) {
+		want = append(want, strings.Join(row, "|")+"|")
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	compare(t, "table "+table+" as its events say", got, want)
+}
+
+// fill takes the values that an image lacks from the one before.
+func fill(row, before change.Row) {
+	for i := range row {
+		if row[i].IsUnchanged() && before != nil {
+			row[i] = before[i]
+		}
+	}
+}
