@@ -132,13 +132,10 @@ func (t *embeddedTopic) weave() []*lane {
 	return lanes
 }
 
-// start reads which schemas are in the log, and makes the topics that every source has.
+// start makes the schemas topic, and reads which schemas are in it.
 func (w *embeddedWriter) start(ctx context.Context) error {
 	topic := SchemasTopic(w.source)
 	if err := w.topic(ctx, topic, 1); err != nil {
-		return err
-	}
-	if err := w.topic(ctx, MessageTopic(w.source), w.e.opts.Partitions); err != nil {
 		return err
 	}
 	start, end, err := w.e.Bounds(ctx, topic, 0)
@@ -257,6 +254,11 @@ func (w *embeddedWriter) Table(ctx context.Context, t *change.Table) error {
 func (w *embeddedWriter) Add(r *change.Record) (int, error) {
 	if err := w.e.err(); err != nil {
 		return 0, err
+	}
+	if w.loom.topics[r.Topic] == nil && r.Topic == MessageTopic(w.source) {
+		if err := w.topic(context.Background(), r.Topic, w.e.opts.Partitions); err != nil {
+			return 0, err
+		}
 	}
 	return w.loom.add(r)
 }

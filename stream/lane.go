@@ -23,6 +23,9 @@ type lane struct {
 	last      change.ID // of the newest record in the log or laid in
 	next      int64     // offset of the next record to be written
 	written   change.ID // of the newest record that is durable
+	limit     int       // bytes of a message; 0: the loom's
+	sequence  int32     // of the next batch (Kafka)
+	wrote     time.Time // when something was written last (Kafka)
 
 	open    *batch   // being filled
 	full    []*batch // filled, in order
@@ -36,6 +39,7 @@ type lane struct {
 type loom struct {
 	limit   int    // bytes of a message
 	setting string // that raises it
+	batch   int    // bytes of plain records that make a batch full
 	topics  map[string][]*lane
 	dirty   []*lane
 
@@ -46,7 +50,7 @@ type loom struct {
 }
 
 func newLoom(limit int, setting string) *loom {
-	l := &loom{limit: limit, setting: setting, topics: map[string][]*lane{}, comp: compressor{codec: batchCodec},
+	l := &loom{limit: limit, setting: setting, batch: batchSize, topics: map[string][]*lane{}, comp: compressor{codec: batchCodec},
 		full: make(chan *batch, 8), done: make(chan struct{})}
 	l.spare.New = func() any { return new(batch) }
 	go l.seal()
@@ -75,8 +79,12 @@ func (l *loom) add(r *change.Record) (int, error) {
 	if len(lanes) == 0 {
 		return 0, fmt.Errorf("add message to topic %s: the topic was not announced", r.Topic)
 	}
-	if size := messageSize(r); size > l.limit {
-		return 0, &TooLargeError{Topic: r.Topic, Key: len(r.Key), Size: size, Limit: l.limit, Setting: l.setting}
+	limit := l.limit
+	if lanes[0].limit > 0 {
+		limit = lanes[0].limit
+	}
+	if size := messageSize(r); size > limit {
+		return 0, &TooLargeError{Topic: r.Topic, Key: len(r.Key), Size: size, Limit: limit, Setting: l.setting}
 	}
 	now := time.Now().UnixMilli()
 	if r.Everywhere {
@@ -101,7 +109,7 @@ func (l *loom) lay(lane *lane, r *change.Record, now int64) int {
 			return 0
 		}
 	default:
-		if lane.open != nil && len(lane.open.raw) >= batchSize {
+		if lane.open != nil && len(lane.open.raw)+messageSize(r) > l.batch {
 			l.fill(lane)
 		}
 	}
@@ -173,7 +181,7 @@ func (p *piece) last() change.ID { return p.batches[len(p.batches)-1].last }
 func (l *loom) release(pieces []piece) {
 	for _, p := range pieces {
 		for _, b := range p.batches {
-			if cap(b.raw) <= 2*batchSize+64<<10 {
+			if cap(b.raw) <= 2*l.batch+64<<10 {
 				b.reset()
 				l.spare.Put(b)
 			}
