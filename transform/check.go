@@ -93,19 +93,20 @@ func (c *checker) notYet(rng hcl.Range, what string) *node {
 // NULL, except in messages, which write NULL.
 func (c *checker) template(parts []hclsyntax.Expression, rng hcl.Range, nulls bool) *node {
 	n := &node{kind: template, typ: typ{base: text}, rng: rng, nulls: nulls}
+	bad := false
 	for _, p := range parts {
 		k := c.expr(p)
 		switch {
 		case k.isFailed():
-			n.typ.base = failed
+			bad = true
 		case k.typ.base == list || k.typ.base == composite || k.typ.base == bytes:
 			return c.errorf("E0310", p.Range(), "Wrong type in template", "A value of type %s can't be written into text; use join() for a list, sha256() or json_get() for others.", k.typ)
 		}
 		n.typ.null = n.typ.null || k.typ.null && !nulls
 		n.kids = append(n.kids, k)
 	}
-	if n.isFailed() {
-		n.typ.null = true
+	if bad {
+		return c.invalid(rng)
 	}
 	return c.fold(n)
 }
@@ -122,6 +123,9 @@ func (c *checker) conditional(e *hclsyntax.ConditionalExpr) *node {
 	c.facts = outer.with(unless)
 	no := c.expr(e.FalseResult)
 	c.facts = outer
+	if cond.isFailed() || yes.isFailed() || no.isFailed() {
+		return c.invalid(e.SrcRange)
+	}
 	t, ok := unify(yes.typ, no.typ)
 	if !ok {
 		return c.errorf("E0311", e.SrcRange, "Branches of different types", "The result is %s where the condition is true and %s where it is not; both must have one type.%s", yes.typ, no.typ, convertHint(yes.typ, no.typ))
@@ -153,10 +157,16 @@ func (c *checker) widen(n *node, t typ) *node {
 func (c *checker) unary(e *hclsyntax.UnaryOpExpr) *node {
 	if e.Op == hclsyntax.OpLogicalNot {
 		k := c.condition(e.Val, "The operand of !")
+		if k.isFailed() {
+			return k
+		}
 		return c.fold(&node{kind: not, typ: typ{base: boolean, null: k.typ.null}, rng: e.SrcRange, kids: []*node{k}})
 	}
 	k := c.expr(e.Val)
-	if b := k.typ.base; !b.numeric() && b != isNull && b != failed {
+	if k.isFailed() {
+		return k
+	}
+	if b := k.typ.base; !b.numeric() && b != isNull {
 		return c.errorf("E0310", e.SrcRange, "Wrong type of operand", "- needs a number, but this is %s.", k.typ)
 	}
 	return c.fold(&node{kind: negate, typ: typ{base: k.typ.base, null: k.typ.null}, rng: e.SrcRange, kids: []*node{k}})
@@ -181,7 +191,7 @@ func (c *checker) binary(e *hclsyntax.BinaryOpExpr) *node {
 	a, b := c.expr(e.LHS), c.expr(e.RHS)
 	o := binaryOps[e.Op]
 	if a.isFailed() || b.isFailed() {
-		return &node{kind: constant, typ: typ{base: failed, null: true}, rng: e.SrcRange}
+		return c.invalid(e.SrcRange)
 	}
 	t, same := unify(a.typ, b.typ)
 	if o.op >= opLess {
@@ -192,7 +202,7 @@ func (c *checker) binary(e *hclsyntax.BinaryOpExpr) *node {
 	}
 	if !same || !t.base.numeric() && t.base != isNull {
 		hint := convertHint(a.typ, b.typ)
-		if o.op == opAdd && (a.typ.base == text || b.typ.base == text) {
+		if o.op == opAdd && a.typ.base == text && b.typ.base == text {
 			hint = ` Join text with a template: "${a} ${b}".`
 		}
 		return c.errorf("E0310", e.SrcRange, "Wrong type of operand", "%s needs numbers, but these are %s and %s.%s", o.sign, a.typ, b.typ, hint)
@@ -216,6 +226,9 @@ func (c *checker) logic(e *hclsyntax.BinaryOpExpr) *node {
 	c.facts = outer.with(more)
 	b := c.condition(e.RHS, "An operand of "+sign)
 	c.facts = outer
+	if a.isFailed() || b.isFailed() {
+		return c.invalid(e.SrcRange)
+	}
 	return c.fold(&node{kind: kind, typ: typ{base: boolean, null: a.typ.null || b.typ.null}, rng: e.SrcRange, kids: []*node{a, b}})
 }
 
@@ -229,7 +242,7 @@ func (c *checker) equality(e *hclsyntax.BinaryOpExpr) *node {
 	}
 	a, b := c.expr(e.LHS), c.expr(e.RHS)
 	if a.isFailed() || b.isFailed() {
-		return &node{kind: constant, typ: typ{base: failed, null: true}, rng: e.SrcRange}
+		return c.invalid(e.SrcRange)
 	}
 	t, same := unify(a.typ, b.typ)
 	if !same {
@@ -286,7 +299,7 @@ func (c *checker) list(e *hclsyntax.TupleConsExpr) *node {
 		n.kids = append(n.kids, k)
 	}
 	if elem.base == failed {
-		return &node{kind: constant, typ: typ{base: failed, null: true}, rng: e.SrcRange}
+		return c.invalid(e.SrcRange)
 	}
 	for i, k := range n.kids {
 		n.kids[i] = c.widen(k, elem)
@@ -317,14 +330,8 @@ func convertHint(a, b typ) string {
 // fold replaces a node whose parts are constants by its value, unless it fails: that
 // is for the rows that get there.
 func (c *checker) fold(n *node) *node {
-	if n.isFailed() {
-		return n
-	}
 	for _, k := range n.kids {
-		if !k.isConst() || k.isFailed() {
-			if k.isFailed() && n.kind != template {
-				n.typ.null = true
-			}
+		if !k.isConst() {
 			return n
 		}
 	}

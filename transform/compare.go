@@ -91,7 +91,7 @@ func (w *Worker) same(x, y value) bool {
 			return true // zero dates and NaN too
 		}
 		c, ok := w.compare(x, y)
-		return ok == comparable && c == 0
+		return ok == sorted && c == 0
 	case list:
 		return w.sameList(x, y)
 	}
@@ -133,7 +133,7 @@ func (w *Worker) sameList(x, y value) bool {
 type comparison uint8
 
 const (
-	comparable    comparison = iota
+	sorted        comparison = iota
 	unordered                // NaN with a number
 	notComparable            // a value that names nothing, such as the date 0000-00-00
 )
@@ -153,11 +153,11 @@ func (w *Worker) compare(x, y value) (int, comparison) {
 		case !ok || !ok2:
 			return 0, notComparable
 		case math.IsNaN(a) && math.IsNaN(b):
-			return 0, comparable
+			return 0, sorted
 		case math.IsNaN(a) || math.IsNaN(b):
 			return 0, unordered
 		}
-		return order(a, b), comparable
+		return order(a, b), sorted
 	case decimal:
 		a, ok := w.decimal(x)
 		b, ok2 := w.decimal(y)
@@ -166,20 +166,20 @@ func (w *Worker) compare(x, y value) (int, comparison) {
 		}
 		an, bn := a.Form >= apd.NaNSignaling, b.Form >= apd.NaNSignaling
 		if an || bn {
-			return order(flag(an), flag(bn)), comparable
+			return order(flag(an), flag(bn)), sorted
 		}
-		return a.Cmp(b), comparable
+		return a.Cmp(b), sorted
 	case date, clock, timestamp, timestampTZ:
 		a, ok := x.micros()
 		b, ok2 := y.micros()
 		return order(a, b), whether(ok && ok2)
 	}
-	return strings.Compare(w.text(x), w.text(y)), comparable
+	return strings.Compare(w.text(x), w.text(y)), sorted
 }
 
 func whether(ok bool) comparison {
 	if ok {
-		return comparable
+		return sorted
 	}
 	return notComparable
 }

@@ -169,7 +169,7 @@ func (w *Worker) extreme(a []value, sign int) value {
 		if ok == notComparable {
 			return fail("bad_value")
 		}
-		if ok == comparable && c*sign > 0 {
+		if ok == sorted && c*sign > 0 {
 			best = v
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/penstock-cdc/penstock/change"
 )
 
 // roots are the names that expressions begin with; later are those that this version does not have.
@@ -123,6 +125,9 @@ func (c *checker) columnOf(root string, t hcl.Traversal, rng hcl.Range) *node {
 	}
 	if len(t) > 2 {
 		if name, ok := stepName(t[1]); ok && c.columnIndex(name) >= 0 {
+			if c.table.Columns[c.columnIndex(name)].Kind == change.Array {
+				return c.notYet(rng, "indexing values")
+			}
 			return c.errorf("E0307", rng, "Reference goes too deep", "%s.%s is one value; read inside a JSON document or composite with json_get(%s.%s, \"path\").", root, name, root, name)
 		}
 	}
