@@ -1,0 +1,139 @@
+package ops
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Requests counts the calls to the apps.
+type Requests struct {
+	total    *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+// NewRequests makes a counter of calls.
+func NewRequests() *Requests {
+	return &Requests{
+		total: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "penstock_app_requests_total", Help: "Calls to the app by status code; code 0: no answer.",
+		}, []string{"app", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "penstock_app_request_duration_seconds", Help: "Time until an app's answer was read.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"app"}),
+	}
+}
+
+// Count notes one call. Status 0 is a call without an answer.
+func (r *Requests) Count(app string, status int, took time.Duration) {
+	r.total.WithLabelValues(app, strconv.Itoa(status)).Inc()
+	r.duration.WithLabelValues(app).Observe(took.Seconds())
+}
+
+// collector reads the process's status at each scrape.
+type collector struct {
+	process Process
+
+	build, sourceState, sourceLag, sourceBehind, sourceRetained, captured *prometheus.Desc
+	pipelineLag, events, open, keys, appState                             *prometheus.Desc
+}
+
+func newCollector(p Process) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("penstock_"+name, help, labels, nil)
+	}
+	return &collector{
+		process:        p,
+		build:          desc("build_info", "1, with the version in labels.", "version", "commit", "goversion"),
+		sourceState:    desc("source_state", "1 for the state that the source is in.", "source", "state"),
+		sourceLag:      desc("source_lag_seconds", "Time since the commit of what was last read, 0 at the end of the log.", "source"),
+		sourceBehind:   desc("source_behind_bytes", "Bytes of the database's log that are not read yet.", "source"),
+		sourceRetained: desc("source_retained_bytes", "Bytes of log that the database keeps because of penstock.", "source"),
+		captured:       desc("events_captured_total", "Events captured since the process started.", "source", "table", "op"),
+		pipelineLag:    desc("pipeline_lag_seconds", "Age of the oldest change that is not in the app yet.", "pipeline"),
+		events:         desc("events_total", "Events taken in, by what became of them.", "pipeline", "outcome"),
+		open:           desc("events_open", "Events taken in that have no final outcome yet.", "pipeline", "state"),
+		keys:           desc("keys", "Source keys by their state in the app.", "pipeline", "state"),
+		appState:       desc("app_state", "1 for the state that the app is in.", "app", "state"),
+	}
+}
+
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		c.build, c.sourceState, c.sourceLag, c.sourceBehind, c.sourceRetained, c.captured,
+		c.pipelineLag, c.events, c.open, c.keys, c.appState,
+	} {
+		out <- d
+	}
+}
+
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	s, err := c.process.Status(ctx)
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(c.build, err)
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge(c.build, 1, s.Version, s.Commit, runtime.Version())
+	for _, source := range s.Sources {
+		gauge(c.sourceState, 1, source.Name, source.State)
+		if source.LagSeconds != nil {
+			gauge(c.sourceLag, *source.LagSeconds, source.Name)
+		}
+		if source.BehindBytes != nil {
+			gauge(c.sourceBehind, float64(*source.BehindBytes), source.Name)
+		}
+		if source.RetainedBytes != nil {
+			gauge(c.sourceRetained, float64(*source.RetainedBytes), source.Name)
+		}
+		for _, n := range source.Captured {
+			counter(c.captured, n.Count, source.Name, n.Table, n.Op)
+		}
+	}
+	for _, p := range s.Pipelines {
+		if p.LagSeconds != nil {
+			gauge(c.pipelineLag, *p.LagSeconds, p.Name)
+		}
+		for outcome, n := range p.Events {
+			counter(c.events, n, p.Name, outcome)
+		}
+		for state, n := range p.Open {
+			gauge(c.open, float64(n), p.Name, state)
+		}
+		for state, n := range p.Keys {
+			gauge(c.keys, float64(n), p.Name, state)
+		}
+	}
+	for _, a := range s.Apps {
+		gauge(c.appState, 1, a.Name, a.State)
+	}
+}
+
+// metrics serves a registry of its own: nothing is registered globally. A status that
+// cannot be told leaves out what comes from it, not the rest.
+func metrics(s Sources, log *slog.Logger) http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(s.Process))
+	if s.Requests != nil {
+		r.MustRegister(s.Requests.total, s.Requests.duration)
+	}
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError,
+		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	})
+}

@@ -1,0 +1,75 @@
+package ops
+
+import (
+	"context"
+	"time"
+)
+
+// Process tells how the process is. Status is asked at each request of /metrics and
+// /api/v1/status, also by several at once, and should answer from memory.
+type Process interface {
+	Status(ctx context.Context) (Status, error)
+}
+
+// Status is the answer of /api/v1/status. Numbers that are not known are nil and are
+// left out, there and in the metrics.
+type Status struct {
+	Version   string     `json:"version"`
+	Commit    string     `json:"commit,omitempty"`
+	Started   time.Time  `json:"started"`
+	Sources   []Source   `json:"sources"`
+	Pipelines []Pipeline `json:"pipelines"`
+	Apps      []App      `json:"apps"`
+}
+
+// Source is one captured database.
+type Source struct {
+	Name          string     `json:"name"`
+	Kind          string     `json:"kind"`
+	State         string     `json:"state"` // connecting, snapshot, streaming, waiting
+	Detail        string     `json:"detail,omitempty"`
+	Position      string     `json:"position,omitempty"`
+	Confirmed     string     `json:"confirmed,omitempty"`
+	LagSeconds    *float64   `json:"lag_seconds,omitempty"`
+	BehindBytes   *int64     `json:"behind_bytes,omitempty"`
+	RetainedBytes *int64     `json:"retained_bytes,omitempty"`
+	Captured      []Captured `json:"captured,omitempty"`
+	Warnings      []string   `json:"warnings,omitempty"`
+}
+
+// Captured counts the events of a table since the process started.
+type Captured struct {
+	Table string `json:"table"`
+	Op    string `json:"op"`
+	Count uint64 `json:"count"`
+}
+
+// Pipeline is one pipeline with its two ledgers.
+type Pipeline struct {
+	Name       string   `json:"name"`
+	App        string   `json:"app"`
+	Object     string   `json:"object"`
+	State      string   `json:"state,omitempty"`
+	Detail     string   `json:"detail,omitempty"`
+	LagSeconds *float64 `json:"lag_seconds,omitempty"`
+	// Events by final outcome (applied, unchanged, superseded ...): counts that only grow.
+	Events map[string]uint64 `json:"events,omitempty"`
+	// Open are the events that have no final outcome yet (pending, held, waiting).
+	Open map[string]int64 `json:"open,omitempty"`
+	Keys map[string]int64 `json:"keys,omitempty"` // by state
+}
+
+// App is one connected app.
+type App struct {
+	Name   string     `json:"name"`
+	Kind   string     `json:"kind"`
+	State  string     `json:"state"`            // ok, waiting, halted
+	Detail string     `json:"detail,omitempty"` // why it waits or was halted
+	Until  *time.Time `json:"until,omitempty"`  // when it is called again
+}
+
+// Check is one thing that must be reachable for the process to be ready.
+type Check struct {
+	Name  string // "source shop", "app crm"
+	Check func(ctx context.Context) error
+}
