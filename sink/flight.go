@@ -1,0 +1,290 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// fly makes the calls of one flight and records what became of each item.
+func (d *dispatcher) fly(ctx context.Context, f *flight) {
+	for _, it := range f.items {
+		it.appID = it.base.AppID
+	}
+	l := d.limits(f.p.spec.Object)
+	if err := d.look(ctx, f, l); err == nil {
+		d.pushAll(ctx, f, l)
+		d.adopt(ctx, f, l)
+	}
+	if err := d.record(f); err != nil {
+		d.fail(fmt.Errorf("record answers of %s for pipeline %s: %w", d.name, f.p.spec.Name, err))
+	}
+}
+
+// pushAll sends what is to be done, by action.
+func (d *dispatcher) pushAll(ctx context.Context, f *flight, l Limits) {
+	var groups [4][]*item
+	for _, it := range f.items {
+		if it.state == todo && it.plan(f.p) {
+			groups[it.action] = append(groups[it.action], it)
+		}
+	}
+	for action, items := range groups {
+		for len(items) > 0 {
+			n := min(len(items), l.Batch)
+			if !d.push(ctx, f, Action(action), items[:n]) {
+				return
+			}
+			items = items[n:]
+		}
+	}
+}
+
+// plan works out what to send for an item; false: there is nothing to send.
+func (it *item) plan(p *Pipeline) bool {
+	w := it.want
+	if w.Want != state.Put {
+		it.action = Archive
+		if w.Want == state.Remove {
+			it.action = Remove
+		}
+		if it.appID == "" {
+			it.state = nothing
+		}
+		return it.state == todo
+	}
+	it.write, it.sent = it.write[:0], it.sent[:0]
+	fields := p.remap(w.Layout, w.Fields)
+	known := it.appID != ""
+	it.action = Upsert
+	if known {
+		it.action = Update
+		if it.adopt || it.base.AppKey != w.Key {
+			it.write = append(it.write, Field{p.spec.Program.KeyField(), w.Key})
+		}
+	}
+	sure := known && !w.Unknown && !it.adopt
+	for i, v := range fields {
+		group := p.fields[i].Group
+		if v.IsUnchanged() || known && group == OwnedByApp {
+			continue
+		}
+		it.sent = append(it.sent, i)
+		if sure && same(it.base, i, v) || known && group == Fill && it.filled(p.fields[i].Name) {
+			continue
+		}
+		it.write = append(it.write, Field{p.fields[i].Name, v})
+	}
+	if known && len(it.write) == 0 {
+		it.state = nothing
+	}
+	return it.state == todo
+}
+
+// filled tells whether the app has a value in a field of the group fill; result.Stored has what was read.
+func (it *item) filled(name string) bool {
+	for _, s := range it.result.Stored {
+		if s.Name == name {
+			return s.Value.Text() != ""
+		}
+	}
+	return false
+}
+
+// push makes one call and notes each item's result; a batch refused as a whole is taken apart. False: the app
+// can't be called now.
+func (d *dispatcher) push(ctx context.Context, f *flight, action Action, items []*item) bool {
+	if !d.pace(ctx, f) {
+		return false
+	}
+	changes := make([]Change, len(items))
+	for i, it := range items {
+		changes[i] = Change{Ref: it.ref(), AppID: it.appID, Key: Field{f.p.spec.Program.KeyField(), it.want.Key}, Fields: it.write}
+		if action != Upsert && action != Update {
+			changes[i].Fields = nil
+		}
+	}
+	d.e.failpoint("dispatch.before_call")
+	call, cancel := context.WithTimeout(ctx, d.e.o.Timeout)
+	results, err := d.app.Push(call, f.p.spec.Object, action, changes)
+	if err != nil && call.Err() != nil && !steers(err) {
+		err = Unknown(err) // cut short by us
+	}
+	cancel()
+	d.e.failpoint("dispatch.after_call")
+	if err == nil && len(results) != len(items) {
+		err = Unknown(fmt.Errorf("app %s gave %d results for %d changes", d.name, len(results), len(items)))
+	}
+	if err != nil {
+		return d.refused(ctx, f, action, items, err)
+	}
+	d.answered(nil, 0)
+	for i, it := range items {
+		it.take(results[i])
+	}
+	return d.after(items)
+}
+
+// ref names a change the same each time it is sent.
+func (it *item) ref() string {
+	return fmt.Sprintf("%x-%s", it.want.Record, it.want.EventID)
+}
+
+// steers tells whether an error is one of the outcomes.
+func steers(err error) bool {
+	var reject *RejectError
+	var retry *RetryError
+	var halt *HaltError
+	var unknown *UnknownError
+	var batch *BatchError
+	return errors.As(err, &reject) || errors.As(err, &retry) || errors.As(err, &halt) || errors.As(err, &unknown) || errors.As(err, &batch)
+}
+
+// take notes an item's own result.
+func (it *item) take(r Result) {
+	var reject *RejectError
+	var conflict *ConflictError
+	var unknown *UnknownError
+	var retry *RetryError
+	it.result = r
+	switch {
+	case r.Err == nil:
+		it.state = applied
+		if r.AppID != "" {
+			it.appID = r.AppID
+		}
+	case errors.Is(r.Err, ErrGone):
+		it.state = absent
+		if it.action == Archive || it.action == Remove {
+			it.state = applied
+		}
+	case errors.As(r.Err, &reject), errors.As(r.Err, &conflict):
+		it.state = refused
+	case errors.As(r.Err, &unknown):
+		it.state = unsure
+	case errors.As(r.Err, &retry):
+		it.state, it.due = todo, retry.After
+	default:
+		it.state = failed
+	}
+}
+
+// after looks for results of single items that concern the whole app.
+func (d *dispatcher) after(items []*item) bool {
+	for _, it := range items {
+		var halt *HaltError
+		if errors.As(it.result.Err, &halt) {
+			it.state = todo
+			d.halt(it.result.Err)
+			return false
+		}
+	}
+	return true
+}
+
+// refused takes a call's failure as a whole apart.
+func (d *dispatcher) refused(ctx context.Context, f *flight, action Action, items []*item, err error) bool {
+	var reject *RejectError
+	var retry *RetryError
+	var halt *HaltError
+	var unknown *UnknownError
+	var batch *BatchError
+	switch {
+	case errors.As(err, &halt):
+		d.halt(err)
+		return false
+	case errors.As(err, &retry):
+		d.answered(err, max(retry.After, time.Millisecond))
+		return false
+	case errors.As(err, &unknown):
+		for _, it := range items {
+			it.state, it.result = unsure, Result{Err: err}
+		}
+		d.answered(err, 0)
+		return false
+	case errors.As(err, &batch):
+		d.answered(nil, 0)
+		return d.bisect(ctx, f, action, items, batch)
+	case errors.As(err, &reject):
+		d.answered(nil, 0)
+		return d.bisect(ctx, f, action, items, &BatchError{Code: reject.Code, Err: reject.Err})
+	}
+	for _, it := range items {
+		it.result = Result{Err: err}
+	}
+	d.answered(err, 0)
+	return false
+}
+
+// bisect finds the records that a refused batch was refused for: those the app names, else by halves.
+func (d *dispatcher) bisect(ctx context.Context, f *flight, action Action, items []*item, refusal *BatchError) bool {
+	if len(items) == 1 {
+		items[0].state, items[0].result = refused, Result{Err: Reject(refusal.Code, refusal.Err)}
+		return true
+	}
+	named := map[string]bool{}
+	for _, ref := range refusal.Refs {
+		named[ref] = true
+	}
+	var rest []*item
+	for _, it := range items {
+		if named[it.ref()] {
+			it.state, it.result = refused, Result{Err: Reject(refusal.Code, refusal.Err)}
+		} else {
+			rest = append(rest, it)
+		}
+	}
+	if len(rest) < len(items) {
+		return len(rest) == 0 || d.push(ctx, f, action, rest)
+	}
+	half := len(items) / 2
+	return d.push(ctx, f, action, items[:half]) && d.push(ctx, f, action, items[half:])
+}
+
+// pace waits for the app's budget; false: the app can't be called now.
+func (d *dispatcher) pace(ctx context.Context, f *flight) bool {
+	if f.paid {
+		f.paid = false
+		return true
+	}
+	for {
+		d.mu.Lock()
+		now := time.Now()
+		if d.halted != nil || now.Before(d.blocked) || !d.running {
+			d.mu.Unlock()
+			return false
+		}
+		wait := d.budget.wait(now, 0)
+		if wait <= 0 {
+			d.budget.take(now)
+		}
+		d.mu.Unlock()
+		if wait <= 0 {
+			return true
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		case <-timer.C:
+		}
+	}
+}
+
+// storedOf returns what the app says it stores, where that is another text than what was sent.
+func storedOf(p *Pipeline, r Result, sent []change.Value) []state.Stored {
+	var out []state.Stored
+	for _, s := range r.Stored {
+		for i := range p.fields {
+			if p.fields[i].Name == s.Name && i < len(sent) && !sent[i].IsUnchanged() && sent[i].Text() != s.Value.Text() {
+				out = append(out, state.Stored{Field: i, Text: s.Value.Text()})
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,219 @@
+package sink
+
+import (
+	"context"
+	"time"
+
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// flight is one batch on its way to the app; its intent is durable.
+type flight struct {
+	p      *Pipeline
+	intent int64
+	items  []*item
+	paid   bool // its first call is in the budget already
+}
+
+// item is one record's wanted state on its way.
+type item struct {
+	want  *state.Pending
+	base  *state.Shadow // as it was when the item went out; never changed
+	sh    *state.Shadow // as it is now: the pipeline's to lock
+	newer bool          // a newer wanted state of the record waits
+
+	action Action
+	appID  string // sh's, or the one to adopt
+	adopt  bool
+	write  []Field
+	sent   []int // indexes of fields that are settled once the call is answered
+	result Result
+	state  itemState
+	due    time.Duration // to wait before the next try
+}
+
+// itemState is where an item's way has come to.
+type itemState uint8
+
+const (
+	todo    itemState = iota // not tried, or to be tried again: nothing was done
+	applied                  // the app has it
+	nothing                  // there was nothing to do
+	refused                  // result.Err says why
+	unsure                   // it may have been done
+	absent                   // the app has lost the record
+	failed                   // a plain error of this record alone
+)
+
+func (p *Pipeline) isPaused() bool {
+	p.partsMu.Lock()
+	defer p.partsMu.Unlock()
+	return p.paused
+}
+
+// has tells whether a lane has something ready.
+func (p *Pipeline) has(lane state.Lane) bool {
+	if p.isPaused() {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k := range state.Kind(state.Kinds) {
+		if p.queued[state.QueueOf(k, lane, false)] > 0 || p.queued[state.QueueOf(k, lane, true)] > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// kindOrder is in which order kinds go out.
+var kindOrder = [...]state.Kind{state.Change, state.Create, state.Delete}
+
+// next makes flights of what waits in a lane, as many as are claimed.
+func (p *Pipeline) next(ctx context.Context, lane state.Lane, c claim) ([]*flight, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.filled(lane, c.batch) {
+		return nil, nil
+	}
+	var flights []*flight
+	err := p.update(ctx, "dispatch.before_intent", "dispatch.after_intent", func(u *unit) error {
+		for _, kind := range kindOrder {
+			for _, approved := range []bool{true, false} {
+				q := state.QueueOf(kind, lane, approved)
+				if u.queued[q] == 0 || len(u.start) >= c.flights {
+					continue
+				}
+				if !approved && !u.lets(kind, 0) {
+					continue
+				}
+				if err := u.fill(q, c); err != nil {
+					return err
+				}
+			}
+		}
+		flights = u.start
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(flights) > 0 {
+		p.linger = time.Time{}
+	}
+	return flights, nil
+}
+
+// filled tells whether a batch may go: it is full, or has waited long enough.
+func (p *Pipeline) filled(lane state.Lane, batch int) bool {
+	if p.spec.Linger <= 0 {
+		return true
+	}
+	var n int64
+	for q := range p.queued {
+		if q := state.Queue(q); q.Ready() && q.Lane() == lane {
+			n += p.queued[q]
+		}
+	}
+	if n >= int64(batch) {
+		return true
+	}
+	if p.linger.IsZero() {
+		p.linger = time.Now().Add(p.spec.Linger)
+	}
+	return !time.Now().Before(p.linger)
+}
+
+// fill takes from one queue into flights.
+func (u *unit) fill(q state.Queue, c claim) error {
+	room := (c.flights - len(u.start)) * c.batch
+	var rows []*state.Pending
+	if err := u.tx.NextPending(u.p.id, q, u.now, room+len(u.p.inflight), func(w *state.Pending) error {
+		if u.p.inflight[w.Record] == nil && len(rows) < room {
+			rows = append(rows, w)
+		}
+		return nil
+	}); err != nil || len(rows) == 0 {
+		return err
+	}
+	ids := make([]int64, len(rows))
+	for i, w := range rows {
+		ids[i] = w.Record
+	}
+	if err := u.tx.ShadowsByID(u.p.id, ids, func(s *state.Shadow) error {
+		u.add(s)
+		return nil
+	}); err != nil {
+		return err
+	}
+	recs := make([]*rec, 0, len(rows))
+	for _, w := range rows {
+		r := u.recs[w.Record]
+		r.pd, r.stored, r.row = w, true, w.Queue
+		r.before, r.inApp = r.state(), r.sh.Standing == state.InApp
+		recs = append(recs, r)
+	}
+	u.board(recs, c)
+	if !q.Approved() {
+		u.sent(q.Kind(), int64(len(rows)))
+	}
+	return nil
+}
+
+// board puts records' wanted states into flights of full batches.
+func (u *unit) board(recs []*rec, c claim) {
+	for len(recs) > 0 && len(u.start) < c.flights {
+		n := min(len(recs), c.batch)
+		f := &flight{p: u.p, items: make([]*item, n)}
+		for i, r := range recs[:n] {
+			f.items[i] = &item{want: r.pd, sh: r.sh, base: r.sh}
+			r.fl = f.items[i]
+			if r.stored {
+				u.dropPending(r)
+			} else {
+				r.pd, r.dirtyPd = nil, false
+			}
+		}
+		u.start = append(u.start, f)
+		recs = recs[n:]
+	}
+}
+
+// takeOff puts what intake has just decided into flights at once, so that it is never among the pending.
+func (u *unit) takeOff(c claim) {
+	var byKind [state.Kinds][]*rec
+	for _, r := range u.order {
+		if r.pd != nil && r.dirtyPd && !r.stored && r.fl == nil && !r.gone && r.pd.Queue.Ready() && r.pd.Due == 0 {
+			k := r.pd.Queue.Kind()
+			byKind[k] = append(byKind[k], r)
+		}
+	}
+	for _, k := range kindOrder {
+		recs := byKind[k]
+		if len(recs) == 0 || !u.lets(k, int64(len(recs))) {
+			continue
+		}
+		before := len(u.start)
+		u.board(recs, c)
+		n := 0
+		for _, f := range u.start[before:] {
+			n += len(f.items)
+		}
+		u.sent(k, int64(n))
+	}
+}
+
+// soon returns when a batch has waited long enough to fill, or a record may be tried again; zero: not known.
+// What it does not know is found by looking each second.
+func (p *Pipeline) soon() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.retry.IsZero() && (p.linger.IsZero() || p.retry.Before(p.linger)) {
+		t := p.retry
+		if !time.Now().Before(t) {
+			p.retry = time.Time{}
+		}
+		return t
+	}
+	return p.linger
+}

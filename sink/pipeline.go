@@ -1,0 +1,221 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// queues is one more than the highest state.Queue.
+const queues = int(state.Waiting) + 1
+
+// Pipeline is one pipeline's intake and what dispatch needs of it. It takes in
+// messages as a stream.Consumer does: see there for who calls Assign, Take and Idle.
+type Pipeline struct {
+	e      *Engine
+	d      *dispatcher
+	spec   Spec
+	id     int64
+	fields []FieldSpec
+	layout int // the present one, an index of layouts
+	print  string
+	// changed: the fingerprint differs from that of the last start.
+	changed bool
+
+	// mu is held while a batch is taken in, claimed or recorded, transaction included. It
+	// is taken before a dispatcher's.
+	mu      sync.Mutex
+	layouts [][]string
+	ledger  state.Ledger
+	queued  [queues]int64 // rows of pending by queue
+	guards  [state.Kinds]state.Guard
+	moves   map[change.ID]*state.Move
+	// inflight has by record what is among the intents.
+	inflight map[int64]*item
+	// adopting has the app ids that flights are about to adopt, by record.
+	adopting map[string]int64
+	paused   bool
+	linger   time.Time // when the oldest waiting row may wait no longer
+	retry    time.Time // when the first record that failed by itself may be tried again
+
+	parts     map[int]*partition
+	partsMu   sync.Mutex
+	lastError string
+}
+
+// partition is one partition's intake.
+type partition struct {
+	topic      string
+	number     int
+	generation int64
+	pos        state.Position
+	worker     Worker
+	decoder    *change.Decoder
+	made       Made
+	event      change.Event
+	taken      []taken
+	idleAt     time.Time // when it had last nothing to read
+	blocked    string    // why it does not take in now
+}
+
+func newPipeline(e *Engine, d *dispatcher, spec Spec) *Pipeline {
+	if spec.Partitions == 0 {
+		spec.Partitions = 1
+	}
+	return &Pipeline{
+		e: e, d: d, spec: spec, fields: spec.Program.Fields(), print: spec.Program.Fingerprint(),
+		moves: map[change.ID]*state.Move{}, inflight: map[int64]*item{}, adopting: map[string]int64{}, parts: map[int]*partition{},
+	}
+}
+
+// open reads the pipeline's state, and makes wanted states of the intents that a crash left.
+func (p *Pipeline) open(ctx context.Context) error {
+	names := make([]string, len(p.fields))
+	for i, f := range p.fields {
+		names[i] = f.Name
+	}
+	var intents []*state.Intent
+	err := p.e.o.Store.Update(ctx, func(tx state.Tx) error {
+		st, err := tx.Pipeline(p.spec.Name)
+		if err != nil {
+			return err
+		}
+		p.id, p.ledger, p.layouts = st.ID, st.Ledger, st.Layouts
+		p.changed = st.Fingerprint != "" && st.Fingerprint != p.print
+		p.layout = slices.IndexFunc(p.layouts, func(l []string) bool { return slices.Equal(l, names) })
+		if p.layout < 0 {
+			p.layout = len(p.layouts)
+			p.layouts = append(p.layouts, names)
+		}
+		if err := tx.PutPipeline(p.row()); err != nil {
+			return err
+		}
+		if err := tx.Intents(p.id, func(in *state.Intent) error {
+			intents = append(intents, in)
+			return nil
+		}); err != nil {
+			return err
+		}
+		for k := range p.guards {
+			if p.guards[k], err = tx.Guard(p.id, state.Kind(k)); err != nil {
+				return err
+			}
+		}
+		counts, err := tx.PendingCounts(p.id)
+		for q, n := range counts {
+			p.queued[q] = n
+		}
+		if err != nil {
+			return err
+		}
+		seq, err := tx.MaxSeq()
+		if err != nil {
+			return err
+		}
+		p.e.seq.Store(max(p.e.seq.Load(), seq))
+		return tx.Moves(p.id, func(m *state.Move) error {
+			p.moves[m.Token] = m
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.d.waiting.Add(p.sendable())
+	for _, in := range intents {
+		if err := p.settle(ctx, in); err != nil {
+			return err
+		}
+	}
+	p.e.failpoint("start.after_intents")
+	if p.changed {
+		if err := p.reevaluate(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle turns a crashed process's intent into wanted states that are marked unknown.
+func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
+	return p.update(ctx, "", "", func(u *unit) error {
+		ids := make([]int64, len(in.Items))
+		for i, w := range in.Items {
+			ids[i] = w.Record
+			p.e.seq.Store(max(p.e.seq.Load(), w.Seq))
+		}
+		if err := u.loadByID(ids); err != nil {
+			return err
+		}
+		for _, w := range in.Items {
+			r := u.recs[w.Record]
+			if r == nil {
+				return fmt.Errorf("settle intent %d: record %d is not there", in.ID, w.Record)
+			}
+			// The ledger's key state changes from pending to unknown.
+			r.before = keyPending
+			if r.pd != nil {
+				u.ledger.Pending--
+				u.ledger.Superseded++
+				r.pd.Unknown = true
+				u.putPending(r, r.pd)
+				continue
+			}
+			w.Unknown = true
+			u.putPending(r, w)
+		}
+		return u.tx.DeleteIntent(p.id, in.ID)
+	})
+}
+
+func (p *Pipeline) row() *state.Pipeline {
+	return &state.Pipeline{ID: p.id, Name: p.spec.Name, Fingerprint: p.print, Layouts: p.layouts, Ledger: p.ledger}
+}
+
+// remap lays values of an older layout out as the present one has them.
+func (p *Pipeline) remap(layout int, values []change.Value) []change.Value {
+	if layout == p.layout && len(values) == len(p.fields) {
+		return values
+	}
+	out := make([]change.Value, len(p.fields))
+	for i, f := range p.fields {
+		out[i] = change.Of(change.Unchanged, "")
+		if layout < len(p.layouts) {
+			if j := slices.Index(p.layouts[layout], f.Name); j >= 0 && j < len(values) {
+				out[i] = values[j]
+			}
+		}
+	}
+	return out
+}
+
+// present brings a shadow to the present layout.
+func (p *Pipeline) present(s *state.Shadow) {
+	if s.Layout == p.layout {
+		return
+	}
+	old := p.layouts[s.Layout]
+	var stored []state.Stored
+	for _, f := range s.Stored {
+		if j := slices.IndexFunc(p.fields, func(n FieldSpec) bool { return n.Name == old[f.Field] }); j >= 0 {
+			stored = append(stored, state.Stored{Field: j, Text: f.Text})
+		}
+	}
+	if len(s.Sent) > 0 {
+		s.Sent = p.remap(s.Layout, s.Sent)
+	}
+	s.Stored, s.Layout = stored, p.layout
+}
+
+// Changed tells whether the pipeline's fingerprint differs from that of the last start.
+func (p *Pipeline) Changed() bool { return p.changed }
+
+// Name returns the pipeline's name.
+func (p *Pipeline) Name() string { return p.spec.Name }

@@ -1,0 +1,178 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// reject puts an event that the transform refused into the quarantine; r is nil for an event without key.
+func (u *unit) reject(r *rec, part *partition, t *taken) error {
+	q := &state.Quarantine{Key: bytes.Clone(t.key), EventID: t.id, Partition: part.number, Offset: t.offset, Code: t.reason, Message: t.message,
+		Time: u.now, Fingerprint: u.p.print, Layout: u.p.layout, Event: t.event}
+	u.ledger.Rejected++
+	if r == nil {
+		if t.reason == "" {
+			q.Code, q.Message = "no_key", "the event has no key: give the table a primary key, or name one with key = [...]"
+		}
+		return u.tx.PutQuarantine(u.p.id, q)
+	}
+	if err := u.identify(r); err != nil {
+		return err
+	}
+	// A state that was sent with no answer must still be settled; any other older one is not sent any more.
+	if r.pd != nil && !r.pd.Unknown {
+		u.supersede(r)
+		u.dropPending(r)
+	}
+	q.Record = r.sh.ID
+	r.sh.Rejected, r.dirtySh = true, true
+	return u.tx.PutQuarantine(u.p.id, q)
+}
+
+// supersedeQuarantine takes a record's entry out, since there is a newer event of its key.
+func (u *unit) supersedeQuarantine(r *rec) error {
+	q, err := u.tx.QuarantineByRecord(u.p.id, r.sh.ID)
+	if err != nil || q == nil {
+		return err
+	}
+	r.sh.Rejected, r.dirtySh = false, true
+	u.ledger.Rejected--
+	u.ledger.Superseded++
+	return u.tx.DeleteQuarantine(u.p.id, q.ID)
+}
+
+// QuarantineFilter chooses entries; empty fields choose all.
+type QuarantineFilter struct {
+	Pipeline string
+	Code     string
+	Key      string // the source key's JSON
+}
+
+// Quarantined hands the chosen entries to f, oldest first, with their pipeline's name.
+func (e *Engine) Quarantined(ctx context.Context, by QuarantineFilter, f func(pipeline string, q *state.Quarantine) error) error {
+	for _, p := range e.order {
+		if by.Pipeline != "" && by.Pipeline != p.spec.Name {
+			continue
+		}
+		for after, more := int64(0), true; more; {
+			var page []*state.Quarantine
+			err := e.o.Store.View(ctx, func(tx state.Tx) error {
+				return tx.ScanQuarantine(p.id, after, 200, func(q *state.Quarantine) error {
+					page = append(page, q)
+					return nil
+				})
+			})
+			if err != nil {
+				return fmt.Errorf("list quarantine of %s: %w", p.spec.Name, err)
+			}
+			more = len(page) == 200
+			for _, q := range page {
+				after = q.ID
+				if by.Code != "" && by.Code != q.Code || by.Key != "" && by.Key != string(q.Key) {
+					continue
+				}
+				if err := f(p.spec.Name, q); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Fields returns an entry's fields as they were sent, none for what the transform refused.
+func (e *Engine) Fields(pipeline string, q *state.Quarantine) []Field {
+	p := e.pipelines[pipeline]
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var fs []Field
+	for i, v := range q.Request {
+		if !v.IsUnchanged() && q.Layout < len(p.layouts) {
+			fs = append(fs, Field{p.layouts[q.Layout][i], v})
+		}
+	}
+	return fs
+}
+
+// Event returns an entry's event as it was taken in.
+func (e *Engine) Event(q *state.Quarantine) (*Message, error) { return readEvent(q.Event) }
+
+// Replay takes one entry's event in again, with the program of now.
+func (e *Engine) Replay(ctx context.Context, pipeline string, id int64) error {
+	return e.again(ctx, pipeline, id, "replay", func(p *Pipeline, u *unit, q *state.Quarantine, r *rec, t *taken) error {
+		if r == nil {
+			return fmt.Errorf("it has no key, so it can't be told apart from newer events: repair the row at the source")
+		}
+		u.ledger.Rejected--
+		r.sh.Rejected, r.dirtySh = false, true
+		if err := u.tx.DeleteQuarantine(p.id, id); err != nil {
+			return err
+		}
+		part := &partition{number: q.Partition}
+		return u.decide(r, part, &state.Position{}, t)
+	})
+}
+
+// Drop takes one entry out for good; its event stays counted as rejected.
+func (e *Engine) Drop(ctx context.Context, pipeline string, id int64) error {
+	return e.again(ctx, pipeline, id, "drop", func(p *Pipeline, u *unit, q *state.Quarantine, r *rec, _ *taken) error {
+		u.ledger.Dropped++
+		if r != nil {
+			r.sh.Rejected, r.dirtySh = false, true
+			if r.empty() {
+				u.discard(r)
+			}
+		}
+		return u.tx.DeleteQuarantine(p.id, id)
+	})
+}
+
+func (e *Engine) again(ctx context.Context, pipeline string, id int64, verb string, f func(*Pipeline, *unit, *state.Quarantine, *rec, *taken) error) error {
+	p := e.pipelines[pipeline]
+	if p == nil {
+		return fmt.Errorf("%s: there is no pipeline %q", verb, pipeline)
+	}
+	var q *state.Quarantine
+	find := func(tx state.Tx) (err error) {
+		if q, err = tx.QuarantineByID(p.id, id); err == nil && q == nil {
+			err = fmt.Errorf("%s: the quarantine of %s has no entry %d (a newer event may have taken its place)", verb, pipeline, id)
+		}
+		return err
+	}
+	if err := e.o.Store.View(ctx, find); err != nil {
+		return err
+	}
+	var t *taken
+	if verb == "replay" {
+		var err error
+		if t, err = p.anew(ctx, q.Event, q.Partition); err != nil {
+			return fmt.Errorf("%s entry %d of %s: %w", verb, id, pipeline, err)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.update(ctx, "", "", func(u *unit) error {
+		if err := find(u.tx); err != nil {
+			return err
+		}
+		var r *rec
+		if q.Record != 0 {
+			var err error
+			if r, err = u.record(q.Record); err != nil {
+				return err
+			}
+		}
+		return f(p, u, q, r, t)
+	})
+	if err != nil {
+		return fmt.Errorf("%s entry %d of %s: %w", verb, id, pipeline, err)
+	}
+	p.d.wake()
+	return nil
+}

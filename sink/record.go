@@ -1,0 +1,310 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// record writes what became of a flight's items: shadows, what is to be tried again, the
+// quarantine and the ledgers, and the end of its intent, in one transaction.
+func (d *dispatcher) record(f *flight) error {
+	p := f.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer d.wake()
+	for _, it := range f.items {
+		if it.adopt && p.adopting[it.appID] == it.want.Record {
+			delete(p.adopting, it.appID)
+		}
+	}
+	var retry time.Time
+	// What was answered is written even when the process is asked to end.
+	err := p.update(context.Background(), "dispatch.before_record", "dispatch.after_record", func(u *unit) error {
+		retry = time.Time{}
+		var newer []int64
+		for _, it := range f.items {
+			s := *it.sh
+			r := u.add(&s)
+			r.before, r.inApp = keyPending, s.Standing == state.InApp
+			if it.newer {
+				newer = append(newer, s.ID)
+			}
+		}
+		if err := u.tx.PendingByRecord(p.id, newer, func(w *state.Pending) error {
+			r := u.recs[w.Record]
+			r.pd, r.stored, r.row = w, true, w.Queue
+			return nil
+		}); err != nil {
+			return err
+		}
+		for _, it := range f.items {
+			r := u.recs[it.want.Record]
+			// It is counted where it stood before this: under way, with or without a newer one.
+			r.before = r.state()
+			r.fl = nil
+			due, err := u.settle(r, it)
+			if err != nil {
+				return err
+			}
+			if due > 0 {
+				if t := time.UnixMilli(due); retry.IsZero() || t.Before(retry) {
+					retry = t
+				}
+			}
+		}
+		u.done = f.items
+		return u.tx.DeleteIntent(p.id, f.intent)
+	})
+	if err != nil {
+		return err
+	}
+	if !retry.IsZero() && (p.retry.IsZero() || retry.Before(p.retry)) {
+		p.retry = retry
+	}
+	return nil
+}
+
+// settle brings a record up to an item's outcome. It returns when the item may be tried again, Unix ms, 0 for at once or never.
+func (u *unit) settle(r *rec, it *item) (int64, error) {
+	u.ledger.Pending--
+	switch it.state {
+	case applied:
+		return 0, u.applied(r, it)
+	case nothing:
+		u.ledger.Unchanged++
+		return 0, u.nothing(r, it)
+	case refused:
+		return 0, u.refused(r, it)
+	case absent:
+		return 0, u.absent(r, it)
+	}
+	return u.again(r, it), nil
+}
+
+// own makes the app's record this record's; false: it is another's, and the item is refused.
+func (u *unit) own(r *rec, it *item) (bool, error) {
+	if it.appID == "" || r.sh.AppID == it.appID && r.sh.Standing == state.InApp {
+		return true, nil
+	}
+	err := u.tx.Own(u.p.id, it.appID, r.sh.ID)
+	if errors.Is(err, state.ErrOwned) {
+		it.result.Err = Reject("conflict", errors.New("the app's record belongs to another key"))
+		return false, u.refused(r, it)
+	}
+	return err == nil, err
+}
+
+func (u *unit) applied(r *rec, it *item) error {
+	s := r.sh
+	if it.want.Want != state.Put {
+		u.ledger.Applied++
+		return u.removed(r, it)
+	}
+	if ok, err := u.own(r, it); !ok {
+		return err
+	}
+	u.ledger.Applied++
+	s.AppID, s.Standing = it.appID, state.InApp
+	u.wrote(s, it)
+	r.dirtySh = true
+	return u.rekind(r)
+}
+
+// wrote brings a shadow up to what was sent.
+func (u *unit) wrote(s *state.Shadow, it *item) {
+	fields := u.p.remap(it.want.Layout, it.want.Fields)
+	sent := make([]change.Value, len(u.p.fields))
+	for i := range sent {
+		sent[i] = change.Of(change.Unchanged, "")
+		if i < len(s.Sent) {
+			sent[i] = s.Sent[i]
+		}
+	}
+	written := map[int]bool{}
+	for _, i := range it.sent {
+		if sent[i] != fields[i] {
+			written[i] = true
+		}
+		sent[i] = fields[i]
+	}
+	var stored []state.Stored
+	for _, f := range s.Stored {
+		if !written[f.Field] {
+			stored = append(stored, f)
+		}
+	}
+	for _, f := range storedOf(u.p, it.result, sent) {
+		if u.p.fields[f.Field].Group == OwnedBySource && it.state == applied {
+			stored = setStored(stored, f)
+		}
+	}
+	s.Sent, s.Stored, s.Layout = sent, stored, u.p.layout
+	s.AppKey, s.Applied, s.Time = it.want.Key, it.want.EventID, u.now
+}
+
+func setStored(all []state.Stored, f state.Stored) []state.Stored {
+	for i := range all {
+		if all[i].Field == f.Field {
+			all[i] = f
+			return all
+		}
+	}
+	return append(all, f)
+}
+
+// removed ends a record's life in the app.
+func (u *unit) removed(r *rec, it *item) error {
+	s := r.sh
+	id := s.AppID
+	if id == "" {
+		id = it.appID
+	}
+	s.Standing, s.AppID, s.Sent, s.Stored, s.AppKey = state.Removed, "", nil, nil, change.Value{}
+	s.Applied, s.Time = it.want.EventID, u.now
+	r.dirtySh = true
+	if id != "" {
+		if err := u.tx.Disown(u.p.id, id); err != nil {
+			return err
+		}
+	}
+	if s.Key == nil && r.pd == nil && !u.moving(s.ID) {
+		r.gone = true
+	}
+	return u.rekind(r)
+}
+
+func (u *unit) moving(record int64) bool {
+	for _, m := range u.p.moves {
+		if m.Record == record {
+			return true
+		}
+	}
+	return false
+}
+
+// nothing ends an item for which no call was needed.
+func (u *unit) nothing(r *rec, it *item) error {
+	if it.want.Want == state.Put {
+		if it.adopt {
+			if ok, err := u.own(r, it); !ok {
+				return err
+			}
+			r.sh.AppID, r.sh.Standing = it.appID, state.InApp
+		}
+		u.wrote(r.sh, it)
+		r.dirtySh = true
+	} else if r.sh.Standing == state.New && r.pd == nil && !r.sh.Rejected && !u.moving(r.sh.ID) {
+		u.discard(r)
+	}
+	return u.rekind(r)
+}
+
+// rekind puts a newer wanted state into the queue of its kind, now that it is known what the app has.
+func (u *unit) rekind(r *rec) error {
+	w := r.pd
+	if w == nil || !w.Queue.Ready() || w.Want != state.Put {
+		return nil
+	}
+	kind := state.Create
+	if r.sh.Standing == state.InApp {
+		kind = state.Change
+	}
+	if w.Queue.Kind() != kind {
+		w.Queue = state.QueueOf(kind, w.Queue.Lane(), false)
+		u.putPending(r, w)
+	}
+	return nil
+}
+
+// refused puts an item's event into the quarantine, unless a newer one of its key is there.
+func (u *unit) refused(r *rec, it *item) error {
+	if r.pd != nil || r.sh.Rejected {
+		u.ledger.Superseded++
+		return u.rekind(r)
+	}
+	q := &state.Quarantine{Record: r.sh.ID, Key: r.sh.Key, EventID: it.want.EventID, Partition: r.sh.Partition, Offset: -1, ByApp: true, Time: u.now,
+		Fingerprint: it.want.Fingerprint, Event: it.want.Event, Layout: it.want.Layout, Request: it.want.Fields}
+	var reject *RejectError
+	switch {
+	case errors.As(it.result.Err, &reject):
+		q.Code, q.Message = reject.Code, reject.Err.Error()
+	default:
+		q.Code, q.Message = "conflict", it.result.Err.Error()
+	}
+	u.ledger.Rejected++
+	r.sh.Rejected, r.dirtySh = true, true
+	return u.tx.PutQuarantine(u.p.id, q)
+}
+
+// absent does what the pipeline says about a record that someone removed in the app.
+func (u *unit) absent(r *rec, it *item) error {
+	if r.sh.AppID != "" {
+		if err := u.tx.Disown(u.p.id, r.sh.AppID); err != nil {
+			return err
+		}
+	}
+	s := r.sh
+	s.Standing, s.AppID, s.Sent, s.Stored = state.New, "", nil, nil
+	r.dirtySh = true
+	w := it.want
+	switch u.p.spec.OnAppDelete {
+	case "recreate":
+		if r.pd != nil {
+			u.ledger.Superseded++
+			return u.rekind(r)
+		}
+		w.Queue, w.Unknown = state.QueueOf(state.Create, w.Queue.Lane(), false), false
+		u.ledger.Pending++
+		u.putPending(r, w)
+		return nil
+	case "forget":
+		s.Standing = state.Forgotten
+		u.ledger.Unchanged++
+		if r.pd != nil {
+			u.supersede(r)
+			u.dropPending(r)
+		}
+		return nil
+	}
+	if r.pd != nil {
+		u.ledger.Superseded++
+		w = r.pd
+		*u.place(w.Queue)--
+	}
+	w.Queue, w.Unknown = state.Held, false
+	u.ledger.Held++
+	u.putPending(r, w)
+	return nil
+}
+
+// again puts an item back among the pending, or gives way to a newer one.
+func (u *unit) again(r *rec, it *item) int64 {
+	unknown := it.want.Unknown || it.state == unsure
+	if r.pd != nil {
+		u.ledger.Superseded++
+		if unknown && !r.pd.Unknown {
+			r.pd.Unknown = true
+			u.putPending(r, r.pd)
+		}
+		return 0
+	}
+	w := *it.want
+	w.Unknown, w.Due = unknown, 0
+	if it.result.Err != nil {
+		w.Error = it.result.Err.Error()
+	}
+	switch {
+	case it.state == failed:
+		w.Attempts++
+		w.Due = u.now + backOff(w.Attempts).Milliseconds()
+	case it.due > 0:
+		w.Due = u.now + it.due.Milliseconds()
+	}
+	u.ledger.Pending++
+	u.putPending(r, &w)
+	return w.Due
+}

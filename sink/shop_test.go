@@ -1,0 +1,243 @@
+package sink_test
+
+import (
+	"context"
+	"hash/fnv"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// customers is the table of the tests: ver counts a row's versions, ident stays with a row whatever its id.
+var customers = (&change.Table{
+	Database: "shop", Schema: "public", Name: "customers", Topic: "shop.public.customers", Key: []int{0},
+	Columns: []change.Column{
+		{Name: "id", Kind: change.Int, Type: "bigint"},
+		{Name: "email", Kind: change.String, Type: "text", Nullable: true},
+		{Name: "name", Kind: change.String, Type: "text", Nullable: true},
+		{Name: "plan", Kind: change.String, Type: "text", Nullable: true},
+		{Name: "ver", Kind: change.Int, Type: "bigint"},
+		{Name: "ident", Kind: change.Int, Type: "bigint"},
+	},
+}).Seal()
+
+// program is the tests' transform: plan "test" is filtered, an empty e-mail rejected.
+type program struct {
+	print string
+	fill  bool
+}
+
+func (p program) Fields() []sink.FieldSpec {
+	fs := []sink.FieldSpec{{Name: "email", Group: sink.OwnedBySource}, {Name: "name", Group: sink.OwnedBySource}, {Name: "ver", Group: sink.OwnedBySource},
+		{Name: "ident", Group: sink.OwnedBySource}, {Name: "stage", Group: sink.OwnedByApp}}
+	if p.fill {
+		fs = append(fs, sink.FieldSpec{Name: "title", Group: sink.Fill})
+	}
+	return fs
+}
+func (p program) KeyField() string       { return "source_id" }
+func (p program) MatchField() string     { return "email" }
+func (p program) Fingerprint() string    { return p.print }
+func (p program) NewWorker() sink.Worker { return worker{p} }
+
+type worker struct{ p program }
+
+func (w worker) Eval(e *change.Event, m *sink.Made) {
+	r := e.After
+	switch {
+	case r[3].Text() == "test":
+		m.Outcome = sink.Filtered
+		return
+	case r[1].Kind() == change.String && r[1].Text() == "":
+		m.Outcome, m.Reason, m.Message = sink.Rejected, "no_email", "the customer has no e-mail"
+		return
+	}
+	m.Outcome, m.Key, m.Match = sink.Pass, change.OfString(r[0].Text()), r[1]
+	m.Fields = append(m.Fields[:0], r[1], r[2], r[4], r[5], change.OfString("lead"))
+	if w.p.fill {
+		m.Fields = append(m.Fields, r[2])
+	}
+}
+
+// shop is the tests' database: it turns what is done to it into the stream's messages.
+type shop struct {
+	enc    *change.Encoder
+	parts  [][]sink.Message
+	commit uint64
+	order  uint32
+}
+
+func newShop(partitions int) *shop {
+	return &shop{enc: change.NewEncoder(change.Source{Connector: change.Postgres, Name: "shop", Version: "test"}), parts: make([][]sink.Message, partitions), commit: 100}
+}
+
+func (s *shop) begin() { s.commit += 10; s.order = 0 }
+
+func row(id int, email, name, plan string, ver, ident int) change.Row {
+	return change.Row{change.OfInt(int64(id)), change.OfString(email), change.OfString(name), change.OfString(plan), change.OfInt(int64(ver)), change.OfInt(int64(ident))}
+}
+
+func (s *shop) emit(e change.Event) {
+	e.Table = customers
+	if e.ID.IsZero() {
+		e.ID = change.NewID(1, s.commit, 1, s.order)
+		s.order++
+	}
+	e.CommitTime = time.Unix(1700000000, 0)
+	err := s.enc.Encode(&e, time.Unix(1700000001, 0), func(r *change.Record) error { s.publish(r); return nil })
+	if err != nil {
+		panic(err)
+	}
+}
+
+func (s *shop) publish(r *change.Record) {
+	first, last := 0, len(s.parts)-1
+	if !r.Everywhere {
+		h := fnv.New32a()
+		h.Write(r.Key)
+		first = int(h.Sum32() % uint32(len(s.parts)))
+		last = first
+	}
+	for n := first; n <= last; n++ {
+		m := sink.Message{Topic: customers.Topic, Partition: n, Offset: int64(len(s.parts[n]))}
+		if r.Key != nil {
+			m.Key = append([]byte{}, r.Key...)
+		}
+		if r.Value != nil {
+			m.Value = append([]byte{}, r.Value...)
+		}
+		for _, h := range r.Headers {
+			m.Headers = append(m.Headers, change.Header{Key: h.Key, Value: append([]byte{}, h.Value...)})
+		}
+		s.parts[n] = append(s.parts[n], m)
+	}
+}
+
+func (s *shop) insert(r change.Row)     { s.emit(change.Event{Op: change.Create, After: r}) }
+func (s *shop) update(r change.Row)     { s.emit(change.Event{Op: change.Update, After: r}) }
+func (s *shop) delete(r change.Row)     { s.emit(change.Event{Op: change.Delete, Before: r}) }
+func (s *shop) rekey(old, r change.Row) { s.moveOut(old, r); s.moveInto(old, r) }
+func (s *shop) moveOut(old, r change.Row) {
+	s.emit(change.Event{Op: change.Delete, Before: old, NewKey: r})
+}
+func (s *shop) moveInto(old, r change.Row) {
+	s.emit(change.Event{Op: change.Create, After: r, OldKey: old})
+}
+
+func (s *shop) truncate() { s.begin(); s.emit(change.Event{Op: change.Truncate}) }
+
+func (s *shop) marker(kind change.MarkerKind, snapshot string) {
+	s.begin()
+	s.publish(change.MarkerRecord(customers, change.NewPointID(1, s.commit, 1, 0), change.Marker{Kind: kind, Snapshot: snapshot}))
+}
+
+func (s *shop) read(r change.Row, ordinal int) {
+	s.emit(change.Event{Op: change.Read, After: r, ID: change.NewPointID(1, s.commit, 2, uint32(ordinal)), Snapshot: "true"})
+}
+
+// plant is an engine over a state file, with a vendor.
+type plant struct {
+	t      testing.TB
+	store  *state.SQLite
+	engine *sink.Engine
+	vendor *sinktest.Vendor
+	path   string
+	spec   sink.Spec
+	stop   func()
+	point  func(string)
+	next   []int64
+}
+
+func newPlant(t testing.TB, vendor *sinktest.Vendor, partitions int, change func(*sink.Spec)) *plant {
+	p := &plant{t: t, vendor: vendor, path: filepath.Join(t.TempDir(), "state.db")}
+	p.spec = sink.Spec{Name: "crm", Topic: customers.Topic, App: "crm", Object: "contacts", Program: program{print: "1"}, Partitions: partitions,
+		OnDelete: "archive", OnLeave: "archive", OnAppDelete: "hold", Guard: sink.DefaultGuard, Schema: schema}
+	if change != nil {
+		change(&p.spec)
+	}
+	return p
+}
+
+func schema(context.Context, string, string) (*change.Table, error) { return customers, nil }
+
+// open opens state and engine, and assigns all partitions.
+func (p *plant) open() {
+	p.t.Helper()
+	var err error
+	if p.store, err = state.OpenSQLite(p.path, state.SQLiteOptions{Reserve: -1}); err != nil {
+		p.t.Fatal(err)
+	}
+	p.engine, err = sink.New(p.t.Context(), sink.Options{Store: p.store, Apps: map[string]sink.App{"crm": p.vendor}, Pipelines: []sink.Spec{p.spec},
+		Failpoint: func(name string) {
+			if p.point != nil {
+				p.point(name)
+			}
+		}})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.next = make([]int64, p.spec.Partitions)
+	for n := range p.next {
+		if p.next[n], err = p.engine.Pipeline("crm").Assign(p.t.Context(), customers.Topic, n, 1); err != nil {
+			p.t.Fatal(err)
+		}
+		p.next[n] = max(p.next[n], 0)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.engine.Run(ctx) }()
+	p.stop = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			p.t.Error(err)
+		}
+		if err := p.store.Close(); err != nil {
+			p.t.Error(err)
+		}
+	}
+}
+
+// take takes in all that the shop has published, size messages at once.
+func (p *plant) take(s *shop, size int) {
+	p.t.Helper()
+	for n, all := range s.parts {
+		for p.next[n] < int64(len(all)) {
+			some := all[p.next[n]:min(int64(len(all)), p.next[n]+int64(size))]
+			if err := p.engine.Pipeline("crm").Take(p.t.Context(), customers.Topic, n, some); err != nil {
+				p.t.Fatal(err)
+			}
+			p.next[n] += int64(len(some))
+		}
+	}
+}
+
+// settle waits until nothing that can be sent waits.
+func (p *plant) settle() sink.Progress {
+	p.t.Helper()
+	for end := time.Now().Add(20 * time.Minute); ; {
+		g, err := p.engine.Progress("crm", nil)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if g.CaughtUp() {
+			if err := p.engine.Recount(p.t.Context(), "crm"); err != nil {
+				p.t.Fatal(err)
+			}
+			return g
+		}
+		if time.Now().After(end) {
+			p.t.Fatalf("not caught up: %+v, status %+v", g, p.engine.Status())
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+func (p *plant) ledger() state.Ledger { return p.engine.Status().Pipelines[0].Ledger }
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,244 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// Status is what `penstock status` and the metrics show.
+type Status struct {
+	Apps      []AppStatus
+	Pipelines []PipelineStatus
+}
+
+// AppStatus is one app's.
+type AppStatus struct {
+	Name string
+	// State is open, slowed (calls fail or are limited: next at Next), down (five failed in a row) or stopped (until
+	// someone acts).
+	State  string
+	Detail string    // the last error, without values
+	Next   time.Time // of the next call, when it is not now
+	Active int       // flights under way
+}
+
+// PipelineStatus is one pipeline's.
+type PipelineStatus struct {
+	Name       string
+	App        string
+	Paused     bool
+	Changed    bool // its fingerprint differs from that of the start before
+	Ledger     state.Ledger
+	Guarded    int64  // stopped by guards
+	Inflight   int    // sent, not answered
+	Blocked    string // why intake does not take in, "" when it does
+	Partitions []PartitionStatus
+}
+
+// PartitionStatus is how far one partition was taken in.
+type PartitionStatus struct {
+	Partition int
+	Next      int64 // offset
+	LastID    string
+	Snapshot  string // that has begun and not ended
+}
+
+// Status returns the present state.
+func (e *Engine) Status() Status {
+	var st Status
+	for name, d := range e.apps {
+		d.mu.Lock()
+		a := AppStatus{Name: name, State: "open", Active: d.active}
+		if now := time.Now(); now.Before(d.blocked) {
+			a.State, a.Next = "slowed", d.blocked
+		}
+		if d.last != nil {
+			a.Detail = d.last.Error()
+		}
+		if d.failures >= 5 {
+			a.State = "down"
+		}
+		if d.halted != nil {
+			a.State, a.Detail = "stopped", d.halted.Error()
+		}
+		d.mu.Unlock()
+		st.Apps = append(st.Apps, a)
+	}
+	sort.Slice(st.Apps, func(i, j int) bool { return st.Apps[i].Name < st.Apps[j].Name })
+	for _, p := range e.order {
+		st.Pipelines = append(st.Pipelines, p.status())
+	}
+	return st
+}
+
+func (p *Pipeline) status() PipelineStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := PipelineStatus{Name: p.spec.Name, App: p.spec.App, Changed: p.changed, Ledger: p.ledger, Inflight: len(p.inflight), Guarded: p.guarded()}
+	p.partsMu.Lock()
+	defer p.partsMu.Unlock()
+	s.Paused = p.paused
+	for n, part := range p.parts {
+		s.Partitions = append(s.Partitions, PartitionStatus{n, part.pos.Offset, part.pos.LastID.String(), part.pos.Snapshot})
+		if part.blocked != "" {
+			s.Blocked = part.blocked
+		}
+	}
+	sort.Slice(s.Partitions, func(i, j int) bool { return s.Partitions[i].Partition < s.Partitions[j].Partition })
+	return s
+}
+
+// guarded counts what guards hold back; the caller holds mu.
+func (p *Pipeline) guarded() int64 {
+	n := p.queued[state.Guarded]
+	for q, rows := range p.queued {
+		if q := state.Queue(q); q.Ready() && !q.Approved() && p.guards[q.Kind()].Tripped {
+			n += rows
+		}
+	}
+	return n
+}
+
+// Pause stops sending for one pipeline, or lets it go on; taking in goes on in any case.
+func (e *Engine) Pause(pipeline string, paused bool) error {
+	p := e.pipelines[pipeline]
+	if p == nil {
+		return fmt.Errorf("pause: there is no pipeline %q", pipeline)
+	}
+	p.partsMu.Lock()
+	p.paused = paused
+	p.partsMu.Unlock()
+	p.d.wake()
+	return nil
+}
+
+// Progress says how far a pipeline is from a goal.
+type Progress struct {
+	TakenIn bool  // all partitions are at the goal
+	Waiting int64 // wanted states that can be sent and are not answered
+	// What waits for a person or another event: it is accounted for, and does not keep a pipeline from being caught up.
+	Held, Guarded, Parked, Rejected int64
+}
+
+// CaughtUp tells whether all is sent or accounted for.
+func (p Progress) CaughtUp() bool { return p.TakenIn && p.Waiting == 0 }
+
+// Progress compares a pipeline with a goal: the next offset of each partition.
+func (e *Engine) Progress(pipeline string, goal map[int]int64) (Progress, error) {
+	p := e.pipelines[pipeline]
+	if p == nil {
+		return Progress{}, fmt.Errorf("there is no pipeline %q", pipeline)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := Progress{TakenIn: true, Held: p.queued[state.Held] + p.queued[state.Guarded], Guarded: p.guarded(), Parked: p.queued[state.Waiting],
+		Rejected: p.ledger.Rejected - p.ledger.Dropped}
+	for number, next := range goal {
+		part := p.partition(number)
+		if part == nil && next > 0 || part != nil && part.pos.Offset < next {
+			g.TakenIn = false
+		}
+	}
+	g.Waiting = p.ledger.Pending - (g.Guarded - p.queued[state.Guarded])
+	return g, nil
+}
+
+// Recount counts the ledgers anew from what is kept and returns an error that says where they differ.
+func (e *Engine) Recount(ctx context.Context, pipeline string) error {
+	p := e.pipelines[pipeline]
+	if p == nil {
+		return fmt.Errorf("recount: there is no pipeline %q", pipeline)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.ledger.Check(); err != nil {
+		return fmt.Errorf("recount %s: %w", pipeline, err)
+	}
+	var have state.Ledger
+	wanted := map[int64]*state.Pending{}
+	err := e.o.Store.View(ctx, func(tx state.Tx) error {
+		count := func(w *state.Pending) {
+			switch {
+			case w.Queue == state.Held || w.Queue == state.Guarded:
+				have.Held++
+			case w.Queue == state.Waiting:
+				have.Waiting++
+			default:
+				have.Pending++
+			}
+		}
+		if err := tx.Intents(p.id, func(in *state.Intent) error {
+			for _, w := range in.Items {
+				count(w)
+				wanted[w.Record] = w
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if err := scan(func(after int64, limit int) (int64, int, error) {
+			n := 0
+			err := tx.ScanPending(p.id, after, limit, func(w *state.Pending) error {
+				count(w)
+				wanted[w.Record] = w
+				after = w.Record
+				n++
+				return nil
+			})
+			return after, n, err
+		}); err != nil {
+			return err
+		}
+		if err := scan(func(after int64, limit int) (int64, int, error) {
+			n := 0
+			err := tx.ScanQuarantine(p.id, after, limit, func(q *state.Quarantine) error {
+				have.Rejected++
+				after = q.ID
+				n++
+				return nil
+			})
+			return after, n, err
+		}); err != nil {
+			return err
+		}
+		return scan(func(after int64, limit int) (int64, int, error) {
+			n := 0
+			err := tx.ScanShadows(p.id, after, limit, func(s *state.Shadow) error {
+				r := rec{sh: s, pd: wanted[s.ID]}
+				*keyCount(&have.Keys, r.state())++
+				if s.Standing == state.InApp {
+					have.Keys.InApp++
+				}
+				after = s.ID
+				n++
+				return nil
+			})
+			return after, n, err
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("recount %s: %w", pipeline, err)
+	}
+	l := p.ledger
+	if have.Pending != l.Pending || have.Held != l.Held || have.Waiting != l.Waiting || have.Rejected != l.Rejected-l.Dropped || have.Keys != l.Keys {
+		return fmt.Errorf("recount %s: kept: pending %d, held %d, waiting %d, rejected %d, keys %+v; ledger: pending %d, held %d, waiting %d, rejected %d (%d dropped), keys %+v",
+			pipeline, have.Pending, have.Held, have.Waiting, have.Rejected, have.Keys, l.Pending, l.Held, l.Waiting, l.Rejected, l.Dropped, l.Keys)
+	}
+	return nil
+}
+
+// scan calls page, which returns the last ID it saw and how many rows it got, until it gets fewer than it may.
+func scan(page func(after int64, limit int) (int64, int, error)) error {
+	const limit = 500
+	for after := int64(0); ; {
+		next, n, err := page(after, limit)
+		if err != nil || n < limit {
+			return err
+		}
+		after = next
+	}
+}

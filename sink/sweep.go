@@ -1,0 +1,90 @@
+package sink
+
+import (
+	"context"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// sweepSize is how many records one transaction of a sweep looks at.
+const sweepSize = 500
+
+// sweep makes deletes of the keys of a partition that a truncate took, or that a
+// snapshot did not find: those last seen below the truncate or the snapshot's begin.
+// It is done before the position moves past t, and doing it again changes nothing.
+func (p *Pipeline) sweep(ctx context.Context, part *partition, t *taken) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	bound, cause := t.id, state.ByTruncate
+	if t.marker != nil {
+		if part.pos.Snapshot == "" || part.pos.Snapshot != t.marker.Snapshot {
+			return nil
+		}
+		bound, cause = part.pos.Begin, state.BySweep
+	}
+	for after, more := int64(0), true; more; {
+		err := p.update(ctx, "sweep.before_commit", "sweep.after_commit", func(u *unit) error {
+			n := 0
+			if err := u.tx.ScanShadows(p.id, after, sweepSize, func(s *state.Shadow) error {
+				n++
+				after = s.ID
+				if s.Partition == part.number && s.Key != nil && s.Seen.Compare(bound) < 0 {
+					u.add(s)
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+			more = n == sweepSize
+			if err := u.loadPending(0); err != nil {
+				return err
+			}
+			for _, r := range u.order {
+				if err := u.sweepAway(r, t.id, t.time, cause); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	p.d.wake()
+	return nil
+}
+
+// sweepAway makes a delete of a record that no event of its own deleted; that counts as an event.
+func (u *unit) sweepAway(r *rec, id change.ID, at int64, cause state.Cause) error {
+	if r.pd != nil && r.pd.Want != state.Put && r.pd.EventID == id {
+		return nil // by an earlier try
+	}
+	if r.sh.Rejected {
+		if err := u.supersedeQuarantine(r); err != nil {
+			return err
+		}
+	}
+	inApp := r.sh.Standing == state.InApp || r.fl != nil || r.pd != nil && r.pd.Unknown
+	if !inApp {
+		u.supersede(r)
+		u.dropPending(r)
+		if r.sh.Standing == state.New {
+			u.discard(r)
+		}
+		return nil
+	}
+	if u.p.spec.OnDelete == "ignore" {
+		u.supersede(r)
+		u.dropPending(r)
+		return nil
+	}
+	u.supersede(r)
+	w := u.removal(r, id, at, u.p.spec.OnDelete, cause)
+	if cause == state.ByTruncate {
+		w.Queue = state.Guarded
+	}
+	u.ledger.Taken++
+	*u.place(w.Queue)++
+	return nil
+}

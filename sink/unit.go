@@ -1,0 +1,386 @@
+package sink
+
+import (
+	"context"
+	"time"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// unit is one transaction of a pipeline: what it read, and what it will write. The
+// pipeline's own memory changes only after the commit.
+type unit struct {
+	p      *Pipeline
+	tx     state.Tx
+	now    int64 // Unix ms
+	ledger state.Ledger
+	queued [queues]int64
+	guards [state.Kinds]state.Guard
+	dirty  [state.Kinds]bool         // guards to write
+	moves  map[change.ID]*state.Move // nil: as the pipeline has them
+
+	recs  map[int64]*rec // by ID
+	byKey map[string]*rec
+	order []*rec // in the order first touched
+	done  []*item
+	start []*flight
+}
+
+// rec is one record within a unit.
+type rec struct {
+	sh      *state.Shadow
+	pd      *state.Pending // wanted, in the table or to be written to it
+	fl      *item          // under way
+	stored  bool           // the table has a row for it
+	row     state.Queue    // that row's queue
+	before  keyState
+	inApp   bool // before
+	known   bool // the ledger of keys has it
+	dirtySh bool
+	rekey   bool
+	dirtyPd bool
+	gone    bool // delete its shadow row
+	waits   bool // for the other half of its changed key
+}
+
+// keyState is a key's place in the ledger.
+type keyState uint8
+
+const (
+	keyNone keyState = iota
+	keyInSync
+	keyPending
+	keyUnknown
+	keyRejected
+	keyHeld
+	keyWaiting
+	keyExcluded
+	keyRemoved
+	keyAbsent
+)
+
+func (r *rec) state() keyState {
+	if r.gone {
+		return keyNone
+	}
+	w := r.pd
+	if w == nil && r.fl != nil {
+		w = r.fl.want
+	}
+	switch {
+	case w != nil && (w.Queue == state.Held || w.Queue == state.Guarded):
+		return keyHeld
+	case w != nil && w.Queue == state.Waiting:
+		return keyWaiting
+	case w != nil && w.Unknown:
+		return keyUnknown
+	case w != nil:
+		return keyPending
+	case r.sh.Rejected:
+		return keyRejected
+	case r.sh.Excluded:
+		return keyExcluded
+	case r.sh.Standing == state.InApp:
+		return keyInSync
+	case r.sh.Standing == state.New:
+		return keyAbsent
+	}
+	return keyRemoved
+}
+
+func keyCount(k *state.Keys, s keyState) *int64 {
+	switch s {
+	case keyInSync:
+		return &k.InSync
+	case keyPending:
+		return &k.Pending
+	case keyUnknown:
+		return &k.Unknown
+	case keyRejected:
+		return &k.Rejected
+	case keyHeld:
+		return &k.Held
+	case keyWaiting:
+		return &k.Waiting
+	case keyExcluded:
+		return &k.Excluded
+	case keyRemoved:
+		return &k.Removed
+	}
+	return &k.Absent
+}
+
+// update runs f as one transaction; the caller holds mu. The pipeline's memory follows after the commit.
+func (p *Pipeline) update(ctx context.Context, before, after string, f func(u *unit) error) error {
+	var u *unit
+	err := p.e.o.Store.Update(ctx, func(tx state.Tx) error {
+		u = &unit{p: p, tx: tx, now: time.Now().UnixMilli(), ledger: p.ledger, queued: p.queued, guards: p.guards,
+			recs: map[int64]*rec{}, byKey: map[string]*rec{}}
+		if err := f(u); err != nil {
+			return err
+		}
+		if err := u.flush(); err != nil {
+			return err
+		}
+		p.e.failpoint(before)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p.follow(u)
+	p.e.failpoint(after)
+	return nil
+}
+
+// follow brings the pipeline's memory to what was committed.
+func (p *Pipeline) follow(u *unit) {
+	before := p.sendable()
+	p.ledger, p.queued, p.guards = u.ledger, u.queued, u.guards
+	if u.moves != nil {
+		p.moves = u.moves
+	}
+	for _, it := range u.done {
+		delete(p.inflight, it.want.Record)
+	}
+	for _, f := range u.start {
+		for _, it := range f.items {
+			p.inflight[it.want.Record] = it
+		}
+	}
+	for _, r := range u.order {
+		if it := p.inflight[r.sh.ID]; it != nil {
+			it.sh = r.sh
+			it.newer = r.pd != nil && r.pd != it.want
+		}
+	}
+	p.d.waiting.Add(p.sendable() - before)
+}
+
+// sendable counts what waits and is not stopped by a guard.
+func (p *Pipeline) sendable() (n int64) {
+	for q, rows := range p.queued {
+		q := state.Queue(q)
+		if q.Ready() && (q.Approved() || !p.guards[q.Kind()].Tripped) {
+			n += rows
+		}
+	}
+	return n
+}
+
+// add makes a record known to the unit, with its wanted states.
+func (u *unit) add(s *state.Shadow) *rec {
+	if r := u.recs[s.ID]; r != nil && s.ID != 0 {
+		return r
+	}
+	r := &rec{sh: s}
+	if s.ID != 0 {
+		u.p.present(s)
+		u.recs[s.ID] = r
+		r.known = true
+		r.fl = u.p.inflight[s.ID]
+	}
+	if s.Key != nil {
+		u.byKey[string(s.Key)] = r
+	}
+	u.order = append(u.order, r)
+	return r
+}
+
+// create makes a record for a key that has none.
+func (u *unit) create(key []byte, partition int) *rec {
+	r := u.add(&state.Shadow{Key: append([]byte(nil), key...), Partition: partition, Layout: u.p.layout})
+	r.dirtySh = true
+	return r
+}
+
+// load reads the records of these keys, with their wanted states.
+func (u *unit) load(keys [][]byte) error {
+	first := len(u.order)
+	if err := u.tx.Shadows(u.p.id, keys, func(s *state.Shadow) error {
+		u.add(s)
+		return nil
+	}); err != nil {
+		return err
+	}
+	return u.loadPending(first)
+}
+
+func (u *unit) loadByID(ids []int64) error {
+	first := len(u.order)
+	if err := u.tx.ShadowsByID(u.p.id, ids, func(s *state.Shadow) error {
+		u.add(s)
+		return nil
+	}); err != nil {
+		return err
+	}
+	return u.loadPending(first)
+}
+
+// record returns a record by ID, read if need be.
+func (u *unit) record(id int64) (*rec, error) {
+	if r := u.recs[id]; r != nil {
+		return r, nil
+	}
+	if err := u.loadByID([]int64{id}); err != nil {
+		return nil, err
+	}
+	return u.recs[id], nil
+}
+
+// key returns the record of a key, read if need be; nil when there is none.
+func (u *unit) key(key []byte) (*rec, error) {
+	if r, ok := u.byKey[string(key)]; ok {
+		return r, nil
+	}
+	if err := u.load([][]byte{key}); err != nil {
+		return nil, err
+	}
+	return u.byKey[string(key)], nil
+}
+
+// loadPending reads the wanted states of the records from first on, and notes where each key stands.
+func (u *unit) loadPending(first int) error {
+	var rows int64
+	for _, n := range u.p.queued {
+		rows += n
+	}
+	fresh := u.order[first:]
+	if rows > 0 {
+		ids := make([]int64, len(fresh))
+		for i, r := range fresh {
+			ids[i] = r.sh.ID
+		}
+		if err := u.tx.PendingByRecord(u.p.id, ids, func(w *state.Pending) error {
+			r := u.recs[w.Record]
+			r.pd, r.stored, r.row = w, true, w.Queue
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	for _, r := range fresh {
+		r.before, r.inApp = r.state(), r.sh.Standing == state.InApp
+	}
+	return nil
+}
+
+// putPending makes w the record's wanted state among the pending. The ledger of events is the caller's matter.
+func (u *unit) putPending(r *rec, w *state.Pending) {
+	r.pd, r.dirtyPd = w, true
+	if w.Seq == 0 {
+		w.Seq = u.p.e.seq.Add(1)
+	}
+}
+
+// dropPending takes the record's wanted state away.
+func (u *unit) dropPending(r *rec) { r.pd, r.dirtyPd = nil, true }
+
+// flush writes what changed.
+func (u *unit) flush() error {
+	// Keys are unique: those that go to another record are given up first.
+	for _, r := range u.order {
+		var err error
+		switch {
+		case r.gone:
+			err = u.flushRecord(r)
+		case r.rekey && r.sh.ID != 0:
+			bare := *r.sh
+			bare.Key = nil
+			err = u.tx.RekeyShadow(u.p.id, &bare)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, r := range u.order {
+		if r.gone {
+			continue
+		}
+		if err := u.flushRecord(r); err != nil {
+			return err
+		}
+	}
+	for _, f := range u.start {
+		in := &state.Intent{ID: f.intent, App: u.p.d.name}
+		for _, it := range f.items {
+			in.Items = append(in.Items, it.want)
+		}
+		if err := u.tx.PutIntent(u.p.id, in); err != nil {
+			return err
+		}
+		f.intent = in.ID
+	}
+	for k, dirty := range u.dirty {
+		if dirty {
+			if err := u.tx.PutGuard(u.p.id, state.Kind(k), &u.guards[k]); err != nil {
+				return err
+			}
+		}
+	}
+	if u.ledger == u.p.ledger {
+		return nil
+	}
+	row := u.p.row()
+	row.Ledger = u.ledger
+	return u.tx.PutPipeline(row)
+}
+
+func (u *unit) flushRecord(r *rec) error {
+	tx, id := u.tx, u.p.id
+	if now := r.state(); now != r.before || r.inApp != (r.sh.Standing == state.InApp && !r.gone) || !r.known {
+		if r.known {
+			*keyCount(&u.ledger.Keys, r.before)--
+			if r.inApp {
+				u.ledger.Keys.InApp--
+			}
+		}
+		if now != keyNone {
+			*keyCount(&u.ledger.Keys, now)++
+			if r.sh.Standing == state.InApp {
+				u.ledger.Keys.InApp++
+			}
+		}
+	}
+	if r.gone {
+		if r.stored {
+			u.queued[r.row]--
+			if err := tx.DeletePending(id, r.sh.ID); err != nil {
+				return err
+			}
+		}
+		if r.sh.ID != 0 {
+			return tx.DeleteShadow(id, r.sh.ID)
+		}
+		return nil
+	}
+	switch {
+	case r.rekey && r.sh.ID != 0:
+		if err := tx.RekeyShadow(id, r.sh); err != nil {
+			return err
+		}
+	case r.dirtySh:
+		if err := tx.PutShadow(id, r.sh); err != nil {
+			return err
+		}
+	}
+	if r.fl != nil && r.fl.want.Record == 0 {
+		r.fl.want.Record = r.sh.ID
+	}
+	if !r.dirtyPd {
+		return nil
+	}
+	if r.stored {
+		u.queued[r.row]--
+	}
+	if r.pd == nil {
+		if r.stored {
+			return tx.DeletePending(id, r.sh.ID)
+		}
+		return nil
+	}
+	r.pd.Record = r.sh.ID
+	u.queued[r.pd.Queue]++
+	return tx.PutPending(id, r.pd)
+}

@@ -1,0 +1,164 @@
+package state
+
+import "github.com/penstock-cdc/penstock/change"
+
+// Pipeline is what is known of one pipeline as a whole.
+type Pipeline struct {
+	ID          int64
+	Name        string
+	Fingerprint string
+	// Layouts has the lists of field names that values are aligned with; a row's Layout
+	// is an index. The last one is the present one.
+	Layouts [][]string
+	Ledger  Ledger
+}
+
+// Position is how far one pipeline has taken in one partition.
+type Position struct {
+	Topic      string
+	Partition  int
+	Offset     int64     // of the next message
+	LastID     change.ID // of the last event taken in
+	Generation int64     // of the partition's owner
+	// Snapshot is the snapshot that has begun and not ended here, "" for none, Begin the
+	// ID of its begin marker.
+	Snapshot string
+	Begin    change.ID
+}
+
+// Standing is what is known of the app's side of a record.
+type Standing uint8
+
+// The standings.
+const (
+	New       Standing = iota // the app has no record that we know of
+	InApp                     // it has AppID
+	Removed                   // it had one, which we removed
+	Forgotten                 // removed in the app by others, and it is to stay so
+)
+
+// Shadow is one record: the source's key and what the app has for it.
+type Shadow struct {
+	ID        int64
+	Key       []byte // source key; nil while it moves to another
+	Partition int
+	Standing  Standing
+	// Excluded: `where` was false for its last event. Rejected: the quarantine has an entry for it.
+	Excluded, Rejected bool
+	AppID              string
+	AppKey             change.Value // the unique field's value as last sent
+	Applied            change.ID    // last event that the app took over
+	Seen               change.ID    // last event taken in that was written here
+	Time               int64        // of the last answer, Unix ms
+	Layout             int
+	// Sent has for each field what was last sent, Unchanged where nothing was.
+	Sent []change.Value
+	// Stored has the app's canonical form of fields where it is another text than what was sent.
+	Stored []Stored
+}
+
+// Stored is the app's form of one field.
+type Stored struct {
+	Field int // index in the layout
+	Text  string
+}
+
+// Want is what a record is to become.
+type Want uint8
+
+// The wants.
+const (
+	Put     Want = iota // be as Fields say
+	Archive             // be archived
+	Remove              // be deleted for good
+)
+
+// Cause says why a removal is wanted.
+type Cause uint8
+
+// The causes.
+const (
+	ByRow      Cause = iota // the row itself
+	ByLeave                 // `where` is now false
+	ByTruncate              // TRUNCATE
+	BySweep                 // a snapshot did not find it
+	ByMove                  // its key changed to one that never came
+)
+
+var causeNames = [...]string{"row", "leave", "truncate", "sweep", "move"}
+
+func (c Cause) String() string { return causeNames[c] }
+
+// Pending is a wanted state that the app does not have yet.
+type Pending struct {
+	Record      int64
+	Queue       Queue
+	Seq         int64 // order of taking in; kept when a newer event takes the older's place
+	Due         int64 // not to be sent before, Unix ms
+	Want        Want
+	Cause       Cause
+	Unknown     bool // it was sent with no answer: the app may have it
+	Attempts    int
+	EventID     change.ID
+	Time        int64  // the event's commit, Unix ms
+	Fingerprint string // of the program that made it
+	Key, Match  change.Value
+	Layout      int
+	Fields      []change.Value // Unchanged where not known
+	Event       []byte         // the event as taken in, for making it anew; opaque here
+	Error       string         // of the last try, without values
+}
+
+// Intent says that a call with these is about to be made: sent, outcome unknown. A
+// wanted state is either here or among the pending, never in both.
+type Intent struct {
+	ID    int64
+	App   string
+	Items []*Pending
+}
+
+// Quarantine is a record that was refused.
+type Quarantine struct {
+	ID          int64
+	Record      int64 // 0: the event has no key
+	Key         []byte
+	EventID     change.ID
+	Partition   int
+	Offset      int64 // -1: not known
+	Code        string
+	Message     string
+	ByApp       bool
+	Time        int64 // Unix ms
+	Fingerprint string
+	Event       []byte
+	// Request has the fields that were sent, as in Pending.
+	Layout  int
+	Request []change.Value
+}
+
+// Move is half of a changed key that waits for its other half.
+type Move struct {
+	Token change.ID // the delete's ID
+	// Offered: the delete was taken in, and Record (0: none) is to go to whoever claims it. Else the
+	// create was, and Record waits for what the delete brings.
+	Offered bool
+	Record  int64
+	Time    int64 // Unix ms
+	// Displaced: not a move; Record lost its key to a create before its own delete of the same
+	// commit came. Token is then the create's ID and Key the lost key.
+	Displaced bool
+	Key       []byte
+	Event     []byte
+}
+
+// Guard is what a guard remembers of one kind.
+type Guard struct {
+	Tripped bool
+	Since   int64 // Unix ms
+	Base    int64 // sent in the hour before it tripped
+	// Sent counts by minute: the Unix minute and how many.
+	Sent []Minute
+}
+
+// Minute is a count of one minute.
+type Minute struct{ At, N int64 }
