@@ -49,16 +49,18 @@ func artifacts(list string) []artifact {
 }
 
 // fetchJars puts jars into dir, as name-version.jar, and checks each. mvn is
-// used where it is installed, since it knows the mirrors and proxies of the
-// place; plain HTTP else.
+// used where it is installed and works, since it knows the mirrors and proxies
+// of the place; plain HTTP else.
 func (c *cache) fetchJars(ctx context.Context, dir string, jars []artifact) error {
-	fetch := fetchHTTP
-	if _, err := exec.LookPath("mvn"); err == nil && os.Getenv("MAVEN_REPO_URL") == "" {
-		fetch = fetchMaven
-	}
 	c.say("downloading %d jars", len(jars))
-	if err := fetch(ctx, dir, jars); err != nil {
-		return err
+	_, maven := exec.LookPath("mvn")
+	if maven == nil && os.Getenv("MAVEN_REPO_URL") == "" {
+		maven = fetchMaven(ctx, dir, jars)
+	}
+	if maven != nil {
+		if err := fetchHTTP(ctx, dir, jars); err != nil {
+			return errors.Join(err, maven)
+		}
 	}
 	for _, a := range jars {
 		if err := verify(filepath.Join(dir, a.file()), a.sha256); err != nil {
@@ -82,12 +84,10 @@ func fetchMaven(ctx context.Context, dir string, jars []artifact) error {
 	if err := os.WriteFile(name, pom.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("write pom.xml: %w", err)
 	}
+	defer os.Remove(name)
 	err := run(ctx, dir, nil, command{args: []string{"mvn", "-q", "-B", "-f", name, "dependency:copy-dependencies", "-DoutputDirectory=" + dir}})
 	if err != nil {
 		return fmt.Errorf("download jars: %w", err)
-	}
-	if err := os.Remove(name); err != nil {
-		return fmt.Errorf("remove pom.xml: %w", err)
 	}
 	return nil
 }
