@@ -69,6 +69,25 @@ func TestAnswersAreMatchedToChanges(t *testing.T) {
 	}
 }
 
+// A refusal of the whole batch that names records.
+func TestWholeRefusalNamesRecords(t *testing.T) {
+	changes := []sink.Change{{Ref: "a", AppID: "1"}, {Ref: "b", AppID: "2"}, {Ref: "c", AppID: "3"}}
+	answer := func(text string) *atomic.Pointer[string] {
+		var p atomic.Pointer[string]
+		p.Store(&text)
+		return &p
+	}
+	_, err := canned(t, 400, answer(`{"category":"VALIDATION_ERROR","context":{"objectWriteTraceId":["b"],"ids":["3","9"]}}`)).Push(t.Context(), "contacts", sink.Update, changes)
+	var batch *sink.BatchError
+	if !errors.As(err, &batch) || strings.Join(batch.Refs, ",") != "b,c" {
+		t.Errorf("%v, want a batch error that names b and c", err)
+	}
+	results, err := canned(t, 404, answer(`{"category":"OBJECT_NOT_FOUND","context":{"ids":["2"]}}`)).Push(t.Context(), "contacts", sink.Update, changes)
+	if err != nil || class(results[0].Err) != "after 0s" || !errors.Is(results[1].Err, sink.ErrGone) || class(results[2].Err) != "after 0s" {
+		t.Errorf("%+v, %v: want the second gone, the others to be tried again", results, err)
+	}
+}
+
 func TestPagesOfAProxyAreNotTheRecordsFault(t *testing.T) {
 	page := "<html>blocked</html>"
 	var answer atomic.Pointer[string]

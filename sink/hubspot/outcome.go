@@ -125,23 +125,9 @@ func (e *callError) outcome(object string) error {
 }
 
 var (
-	repeatedID = regexp.MustCompile(`^Duplicate IDs found in batch input: \[([^\]]*)\]`)
-	existing   = regexp.MustCompile(`Existing ID: (\d+)|(\d+) already has that value`)
-	codeForm   = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,80}$`)
+	existing = regexp.MustCompile(`Existing ID: (\d+)|(\d+) already has that value`)
+	codeForm = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,80}$`)
 )
-
-// repeated are the ids that a batch has twice.
-func (f *failure) repeated() []string {
-	m := repeatedID.FindStringSubmatch(string(f.Message))
-	if m == nil {
-		return nil
-	}
-	var ids []string
-	for id := range strings.SplitSeq(m[1], ",") {
-		ids = append(ids, strings.TrimSpace(id))
-	}
-	return ids
-}
 
 // known lets through only what has the form of a code or an id.
 func known(code string) string {

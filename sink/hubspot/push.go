@@ -176,7 +176,8 @@ func appendRest(dst []byte, c *sink.Change, trace string) ([]byte, error) {
 		dst = appendString(dst, value)
 		return nil
 	}
-	if !c.Key.Value.IsNull() {
+	inFields := slices.ContainsFunc(c.Fields, func(f sink.Field) bool { return f.Name == c.Key.Name })
+	if !c.Key.Value.IsNull() && !inFields {
 		if err := set(c.Key); err != nil {
 			return dst, err
 		}
@@ -318,7 +319,24 @@ func (b *batch) refused(err error) ([]sink.Result, error) {
 		}
 		return b.results, nil
 	}
-	return b.unsent(&sink.BatchError{Code: whole.code(), Refs: b.named(whole), Err: whole})
+	named := b.named(whole)
+	if whole.Category == "OBJECT_NOT_FOUND" && len(named) > 0 {
+		// Nothing was done, but it is not the named records' refusal: they are gone.
+		for i := range b.results {
+			switch {
+			case b.results[i].Err != nil:
+			case slices.Contains(named, b.changes[i].Ref):
+				b.results[i].Err = whole.outcome(b.object)
+			default:
+				b.results[i].Err = sink.RetryAfter(plain{whole}, 0)
+			}
+		}
+		return b.results, nil
+	}
+	if len(named) == b.sent {
+		named = nil // naming all of them helps nobody
+	}
+	return b.unsent(&sink.BatchError{Code: whole.code(), Refs: named, Err: plain{whole}})
 }
 
 // unsent returns an error for the call as a whole, unless some changes have got
@@ -335,7 +353,9 @@ func (b *batch) unsent(err error) ([]sink.Result, error) {
 	return b.results, nil
 }
 
-// named are the refs of the records that a refusal of the whole batch names.
+// named are the refs of the records that a refusal of the whole batch is about. Ids
+// that a batch has twice (one record was merged into the other) are told in the
+// message and not taken from it: each of the two is taken when it comes alone.
 func (b *batch) named(e *callError) []string {
 	byID, byKey := b.names()
 	var refs []string
@@ -348,15 +368,11 @@ func (b *batch) named(e *callError) []string {
 		i, ok := b.traces[trace]
 		add(i, ok)
 	}
-	ids := slices.Concat(e.Context["ids"], e.Context["id"], e.repeated())
-	for _, id := range ids {
+	for _, id := range slices.Concat(e.Context["ids"], e.Context["id"]) {
 		i, ok := byID[id]
 		add(i, ok)
 		i, ok = byKey[strings.ToLower(id)]
 		add(i, ok)
-	}
-	if len(refs) == b.sent {
-		return nil // naming all of them helps nobody
 	}
 	return refs
 }
