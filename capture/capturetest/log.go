@@ -216,6 +216,9 @@ func (l *Log) Wait(tb testing.TB, what string, ok func([]*Record) bool) {
 		if ok(records) {
 			return
 		}
+		if tb.Failed() {
+			tb.Fatalf("no %s after what went wrong before", what)
+		}
 		select {
 		case <-changed:
 		case <-deadline:

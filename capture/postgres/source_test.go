@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/penstock-cdc/penstock/capture"
@@ -113,5 +114,22 @@ func TestSuite(t *testing.T) {
 		t.Run(server, func(t *testing.T) {
 			capturetest.Run(t, func(t *testing.T) *capturetest.Harness { return newDatabase(t, server).harness(t) })
 		})
+	}
+}
+
+type tableBlock = postgres.TableConfig
+
+func tableConfig(alias, name string, set func(*tableBlock)) tableBlock {
+	c := tableBlock{Alias: alias, Name: name}
+	if set != nil {
+		set(&c)
+	}
+	return c
+}
+
+func diff(tb testing.TB, got, want any) {
+	tb.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		tb.Errorf("(-want +got):\n%s", d)
 	}
 }
