@@ -42,7 +42,7 @@ func TestBatchRoundTrip(t *testing.T) {
 	records[4].Key = nil
 	records[5].Headers = nil
 	records[6].Value = []byte{}
-	for c := plain; c <= codecZstd; c++ {
+	for c := codecPlain; c <= codecZstd; c++ {
 		if c == codecGzip {
 			continue // never written by us
 		}
@@ -122,7 +122,7 @@ func TestMurmur2(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	records := testRecords(3)
-	for c := plain; c <= codecZstd; c++ {
+	for c := codecPlain; c <= codecZstd; c++ {
 		b := &batch{}
 		for i := range records {
 			b.append(&records[i], 1)
@@ -160,7 +160,7 @@ func BenchmarkAdd(b *testing.B) {
 func BenchmarkSeal(b *testing.B) {
 	records := testRecords(1000)
 	for _, size := range []int{64 << 10, 256 << 10, 1 << 20} {
-		for name, c := range map[string]codec{"plain": plain, "snappy": codecSnappy, "lz4": codecLZ4, "zstd": codecZstd} {
+		for name, c := range map[string]codec{"plain": codecPlain, "snappy": codecSnappy, "lz4": codecLZ4, "zstd": codecZstd} {
 			batch := &batch{}
 			for i := 0; len(batch.raw) < size; i++ {
 				batch.append(&records[i%1000], 1772000000000)

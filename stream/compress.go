@@ -18,7 +18,7 @@ import (
 type codec uint8
 
 const (
-	plain codec = iota
+	codecPlain codec = iota
 	codecGzip
 	codecSnappy
 	codecLZ4
@@ -40,8 +40,8 @@ type compressor struct {
 // compress returns memory of its own: head, then the records, in the smaller of
 // their compressed and their plain form, and which that is.
 func (c *compressor) compress(head, raw []byte) ([]byte, codec) {
-	if c.codec == plain || len(raw) < compressMin {
-		return append(append(make([]byte, 0, len(head)+len(raw)), head...), raw...), plain
+	if c.codec == codecPlain || len(raw) < compressMin {
+		return append(append(make([]byte, 0, len(head)+len(raw)), head...), raw...), codecPlain
 	}
 	c.buf.Reset()
 	c.buf.Write(head)
@@ -73,7 +73,7 @@ func (c *compressor) compress(head, raw []byte) ([]byte, codec) {
 		c.buf.Write(out)
 	}
 	if c.buf.Len()-len(head) >= len(raw) {
-		return append(append(make([]byte, 0, len(head)+len(raw)), head...), raw...), plain
+		return append(append(make([]byte, 0, len(head)+len(raw)), head...), raw...), codecPlain
 	}
 	return bytes.Clone(c.buf.Bytes()), c.codec
 }

@@ -108,7 +108,7 @@ func (d *decoder) decode(data []byte, topic string, partition int, from int64) (
 		return b, nil
 	}
 	records := data[batchHeader:b.size]
-	if c := codec(b.attributes & codecMask); c != plain {
+	if c := codec(b.attributes & codecMask); c != codecPlain {
 		if d.used == len(d.raw) {
 			d.raw = append(d.raw, nil)
 		}

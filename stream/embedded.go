@@ -67,6 +67,7 @@ type Embedded struct {
 	sources map[string]*embeddedSource
 	readers map[reader]*lowWater
 	fresh   chan struct{} // closed when a topic appears
+	moved   chan struct{} // closed when any partition has more
 	tail    tailCache
 	groups  *groups
 
@@ -76,9 +77,8 @@ type Embedded struct {
 	owners  atomic.Int64
 	broken  atomic.Pointer[error] // the first I/O error: nothing is written after it
 
-	grown chan struct{} // tells housekeeping that the WAL is long
-	stop  context.CancelFunc
-	done  chan struct{}
+	stop context.CancelFunc
+	done chan struct{}
 }
 
 type embeddedTopic struct {
@@ -128,7 +128,7 @@ func OpenEmbedded(ctx context.Context, opts EmbeddedOptions) (*Embedded, error) 
 		return nil, fmt.Errorf("open stream %s: %w", opts.Path, err)
 	}
 	e := &Embedded{opts: opts, db: db, topics: map[string]*embeddedTopic{}, sources: map[string]*embeddedSource{}, readers: map[reader]*lowWater{},
-		fresh: make(chan struct{}), grown: make(chan struct{}, 1), done: make(chan struct{}), opened: time.Now()}
+		fresh: make(chan struct{}), moved: make(chan struct{}), done: make(chan struct{}), opened: time.Now()}
 	e.tail.limit = 16 << 20
 	if err := e.load(ctx); err != nil {
 		return nil, errors.Join(e.damage(err), db.Close())

@@ -332,6 +332,8 @@ func (w *embeddedWriter) commit(pieces []piece, resume []byte) error {
 	for i := range pieces {
 		e.publish(&lanes[i], pieces[i].batches)
 	}
+	close(e.moved)
+	e.moved = make(chan struct{})
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -77,4 +78,29 @@ func (g *groups) commit(e *Embedded, offsets map[reader]committed) error {
 		g.offsets[r] = c
 	}
 	return nil
+}
+
+// of returns what a group committed.
+func (g *groups) of(name string) map[reader]committed {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := map[reader]committed{}
+	for r, c := range g.offsets {
+		if r.group == name {
+			out[r] = c
+		}
+	}
+	return out
+}
+
+// names lists the groups that committed anything, sorted.
+func (g *groups) names() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out []string
+	for r := range g.offsets {
+		out = append(out, r.group)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }

@@ -13,8 +13,12 @@ import (
 // compress no better (measured: 4.2 to 1 with 64 KiB and with 1 MiB).
 const batchSize = 256 << 10
 
-// batchCodec is what batches are written with; see docs/decisions.
-const batchCodec = codecZstd
+// batchCodec is what batches are written with. Measured with envelopes of 900 bytes on
+// one core: snappy 2,500 MB/s and 4.2 to 1, zstd at its fastest 640 MB/s and 9 to 1,
+// lz4 820 MB/s and 4.4 to 1; written into the embedded log with two cores, snappy
+// 1.3 million rows/s, zstd 0.7. Capture shares its cores with the database, so time
+// counts more than disk.
+const batchCodec = codecSnappy
 
 // lane is one partition as its writer sees it.
 type lane struct {
