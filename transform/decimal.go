@@ -88,6 +88,9 @@ func (w *Worker) decimalOp(op operator, a, b value) value {
 		return fail("overflow")
 	case cond&(apd.InvalidOperation|apd.DivisionUndefined|apd.DivisionImpossible|apd.DivisionByZero) != 0:
 		return fail("invalid_operation")
+	case d.IsZero():
+		d.Negative = false // databases' decimals have no -0
+		d.Exponent = min(d.Exponent, 0)
 	}
 	return ofDecimal(d)
 }
