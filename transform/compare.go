@@ -166,7 +166,7 @@ func (w *Worker) compare(x, y value) (int, comparison) {
 		}
 		an, bn := a.Form >= apd.NaNSignaling, b.Form >= apd.NaNSignaling
 		if an || bn {
-			return order(flag(an), flag(bn)), sorted
+			return order(bit(an), bit(bn)), sorted
 		}
 		return a.Cmp(b), sorted
 	case date, clock, timestamp, timestampTZ:
@@ -184,7 +184,7 @@ func whether(ok bool) comparison {
 	return notComparable
 }
 
-func flag(b bool) int {
+func bit(b bool) int {
 	if b {
 		return 1
 	}

@@ -50,6 +50,7 @@ type Result struct {
 type Worker struct {
 	program *Program
 	event   *change.Event
+	fitting *change.Table // the last table that was found to fit
 	row     change.Row
 	before  change.Row // gives unchanged values; nil where the former row is not there in full
 	old     change.Row // the root old
@@ -87,7 +88,9 @@ func (w *Worker) string(start int) string {
 }
 
 // Eval computes what the pipeline makes of an event (r, c, u; of d the key alone).
-// The event's rows must be of the table that the program was compiled for. It never panics.
+// A row of a table whose columns are not those that the program was compiled for is
+// rejected (schema_mismatch): compile the pipeline for each version of the schema. It
+// never panics.
 func (w *Worker) Eval(e *change.Event, res *Result) {
 	defer w.recover(res)
 	w.begin(e, res)
@@ -96,7 +99,7 @@ func (w *Worker) Eval(e *change.Event, res *Result) {
 		w.evalDelete(res)
 		return
 	}
-	if len(w.row) != len(p.table.Columns) {
+	if len(w.row) != len(p.table.Columns) || !w.fits(e.Table) {
 		w.refuse(res, fail("schema_mismatch"), "")
 		return
 	}
@@ -163,6 +166,25 @@ func (w *Worker) Eval(e *change.Event, res *Result) {
 	res.Fields = w.fields
 }
 
+// fits tells whether rows of a table can be read as rows of the program's: the same
+// columns in the same order. A row of another version of the schema is never misread.
+func (w *Worker) fits(t *change.Table) bool {
+	if t == w.fitting || t == w.program.table || t == nil {
+		return true
+	}
+	columns := w.program.table.Columns
+	if len(t.Columns) != len(columns) {
+		return false
+	}
+	for i := range columns {
+		if t.Columns[i].Name != columns[i].Name || t.Columns[i].Kind != columns[i].Kind || t.Columns[i].Element != columns[i].Element {
+			return false
+		}
+	}
+	w.fitting = t
+	return true
+}
+
 // begin forgets the last event.
 func (w *Worker) begin(e *change.Event, res *Result) {
 	w.event, w.row, w.old, w.before = e, e.After, nil, nil
@@ -185,7 +207,7 @@ func (w *Worker) begin(e *change.Event, res *Result) {
 func (w *Worker) evalDelete(res *Result) {
 	p := w.program
 	w.row, w.before = w.event.Before, nil
-	if len(w.row) != len(p.table.Columns) || !p.table.FullBefore && !p.keyOfKey {
+	if len(w.row) != len(p.table.Columns) || !w.fits(w.event.Table) || !p.table.FullBefore && !p.keyOfKey {
 		return
 	}
 	if v := p.key(w); v.kind == text {

@@ -141,6 +141,16 @@ fields "source" {
 	if res.Outcome != Rejected || res.Reason != "schema_mismatch" {
 		t.Errorf("short row: %s %s", res.Outcome, res.Reason)
 	}
+	other := customers(false)
+	other.Columns[1], other.Columns[4] = other.Columns[4], other.Columns[1]
+	w.Eval(event(other, change.Create, nil, customer(table, nil)), &res)
+	if res.Outcome != Rejected || res.Reason != "schema_mismatch" {
+		t.Errorf("columns in another order: %s %s", res.Outcome, res.Reason)
+	}
+	w.Eval(event(customers(false), change.Create, nil, customer(table, map[string]change.Value{"notes": change.OfString("1")})), &res)
+	if res.Outcome != Pass {
+		t.Errorf("an equal table: %s %s", res.Outcome, res.Reason)
+	}
 }
 
 func TestDeleteKey(t *testing.T) {
