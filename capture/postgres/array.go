@@ -15,6 +15,9 @@ func appendElement(dst, text []byte, c *codec) ([]byte, error) {
 	if c.kind == change.Bool {
 		return appendBool(dst, text)
 	}
+	if len(text) == 0 && (c.kind == change.Int || c.kind == change.Uint || c.kind == change.Float) {
+		return dst, errNested
+	}
 	if c.convert == nil {
 		return change.AppendValue(dst, change.Of(c.kind, view(text))), nil
 	}

@@ -1,0 +1,46 @@
+package postgres
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestResume(t *testing.T) {
+	for _, r := range []*resume{
+		{},
+		{System: "7123", Timeline: 3, Epoch: 1, Attempt: 2, Snapshot: snapshotDone, LSN: 1<<40 + 0xabc, Last: 0x10, Tables: []uint32{16384, 4000000000}},
+	} {
+		text := r.appendTo(nil)
+		got, err := parseResume(text)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if len(got.Tables) == 0 {
+			got.Tables = nil
+		}
+		if d := cmp.Diff(r, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", text, d)
+		}
+	}
+	if r, err := parseResume(nil); r != nil || err != nil {
+		t.Errorf("no resume point: got %v, %v", r, err)
+	}
+	for _, bad := range []string{"x", `{"v":2,"lsn":"0/0","last":"0/0"}`, `{"v":1,"lsn":"zz","last":"0/0"}`, `{"v":1,"lsn":"0/0","last":""}`} {
+		if _, err := parseResume([]byte(bad)); err == nil {
+			t.Errorf("resume point %s was taken", bad)
+		}
+	}
+}
+
+func TestLeftTimeline(t *testing.T) {
+	const history = "1\t0/3000000\tno recovery target specified\n\n2\t1/A0000060\tbefore 2000-01-01\n"
+	for timeline, want := range map[int32]uint64{1: 0x3000000, 2: 1<<32 + 0xa0000060} {
+		if got, known := leftTimeline(history, timeline); !known || got != want {
+			t.Errorf("timeline %d: got %x %v, want %x", timeline, got, known, want)
+		}
+	}
+	if _, known := leftTimeline(history, 3); known {
+		t.Error("timeline 3 was found")
+	}
+}
