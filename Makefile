@@ -21,13 +21,13 @@ demo: build ## the main job on embedded defaults, with a kill -9 in the middle; 
 	$(BIN) demo $(if $(KEEP),--keep)
 
 test: check ## start what the tests need and run them (at most 25 minutes on 2 cores)
-	$(SERVICES) run postgres18 mysql mariadb kafka -- $(GO) test -p 2 -timeout 24m ./...
+	$(SERVICES) run -- $(GO) test -p 2 -timeout 24m ./...
 
 test-all: check ## every test, every database version, with the race detector
-	PENSTOCK_TEST_ALL=1 $(SERVICES) run postgres14 postgres15 postgres16 postgres17 postgres18 mysql mariadb kafka -- $(GO) test -race -p 2 -timeout 120m ./...
+	PENSTOCK_TEST_ALL=1 $(SERVICES) run -with postgres14,postgres15,postgres16,postgres17,postgres18,mysql,mariadb,kafka -- $(GO) test -race -p 2 -timeout 120m ./...
 
 race: ## the unit tests with the race detector
-	$(SERVICES) run postgres18 mysql mariadb kafka -- $(GO) test -race -short -p 2 -timeout 40m ./...
+	$(SERVICES) run -- $(GO) test -race -short -p 2 -timeout 40m ./...
 
 check: ## formatting and vet
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt these files:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -43,15 +43,15 @@ fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
 
 integration: ## the scenarios on real databases and a real broker alone
-	$(SERVICES) run postgres18 mysql mariadb kafka -- $(GO) test -count 1 -timeout 24m ./integration/...
+	$(SERVICES) run -- $(GO) test -count 1 -timeout 24m ./integration/...
 
 ROUNDS ?= 200
 SEED   ?= 0
 chaos: ## long survival run: make chaos ROUNDS=n SEED=s (a seed repeats a run)
-	$(SERVICES) run postgres18 mysql kafka -- env PENSTOCK_CHAOS_ROUNDS=$(ROUNDS) PENSTOCK_CHAOS_SEED=$(SEED) $(GO) test -count 1 -v -timeout 12h -run TestSurvival ./integration/survival
+	$(SERVICES) run -with postgres18,mysql,kafka -- env PENSTOCK_CHAOS_ROUNDS=$(ROUNDS) PENSTOCK_CHAOS_SEED=$(SEED) $(GO) test -count 1 -v -timeout 12h -run TestSurvival ./integration/survival
 
 bench: ## benchmarks against the raw limit; results in docs/performance.md are from this
-	$(SERVICES) run postgres18 mysql -- $(GO) run ./bench
+	$(SERVICES) run -with postgres18,mysql -- $(GO) run ./bench
 
 clean: ## remove what was built
 	rm -rf bin .cache

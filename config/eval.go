@@ -47,7 +47,7 @@ func (p *Project) EvalContext() *hcl.EvalContext {
 		if v, diags := s.expr.Value(p.secretContext()); !diags.HasErrors() {
 			values[s.name] = v
 		} else {
-			values[s.name] = cty.StringVal("")
+			values[s.name] = cty.StringVal("unknown") // said by CheckSecrets: no second complaint
 		}
 	}
 	ctx.Variables = map[string]cty.Value{"secret": cty.ObjectVal(values)}

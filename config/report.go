@@ -47,6 +47,9 @@ func normalize(diags hcl.Diagnostics) hcl.Diagnostics {
 	seen := map[string]bool{}
 	out := diags[:0]
 	for _, d := range diags {
+		if strings.HasSuffix(d.Detail, "value must be known") {
+			continue // what it was to come from has its own diagnostic
+		}
 		if Code(d) == "" {
 			c := "E0003" // what the parser says
 			for start, known := range codes {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-cdc/penstock/capture"
@@ -21,9 +22,12 @@ type Source struct {
 	selected capture.Selection
 	serverID uint32
 	log      *slog.Logger
+	mariadb  atomic.Bool // what the server was last
 
-	mu     sync.Mutex // guards the rest
-	status capture.Status
+	mu        sync.Mutex // guards the rest
+	status    capture.Status
+	mariadb   bool    // what the server said when it was last asked
+	confirmed *resume // durable in the log
 }
 
 // Open makes a source of its settings; name is the source's in the configuration. It
@@ -47,10 +51,13 @@ func (s *Source) Describe(ctx context.Context) ([]*change.Table, error) {
 		return nil, err
 	}
 	defer session.close()
-	f, err := readFacts(session)
+	f, err := s.readFacts(session)
 	if err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	s.mariadb = f.mariadb
+	s.mu.Unlock()
 	declared, err := declarations(session, f, s.selected)
 	if err != nil {
 		return nil, err
@@ -110,6 +117,7 @@ func (s *Source) Confirm(text []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status.Confirmed = r.String()
+	s.confirmed = r
 }
 
 // Status returns a copy of the present state.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/discard"
 	"github.com/penstock-cdc/penstock/sink/hubspot"
+	"github.com/penstock-cdc/penstock/sink/rest"
 )
 
 // database is what commands need of a source beyond capture.Source.
@@ -25,19 +27,28 @@ type database interface {
 	Describe(ctx context.Context) ([]*change.Table, error)
 	// TableAliases maps the labels of table blocks to the tables' names.
 	TableAliases() map[string]string
+	// Goal returns a function that tells whether all that is committed now is durable in the log.
+	Goal(ctx context.Context) (func() bool, error)
 }
 
 // sources has a line for each kind of source block.
-var sources = map[string]func(body hcl.Body, ctx *hcl.EvalContext, name string) (database, hcl.Diagnostics){
+var sources = map[string]opener[database]{
 	"postgres": connector(postgres.Decode, func(cfg *postgres.Config, name string) (database, error) { return postgres.Open(cfg, name) }),
-	"mysql":    connector(mysql.Decode, func(cfg *mysql.Config, name string) (database, error) { return mysql.Open(cfg, name) }),
+	"mysql":    connector(mysql.Decode, func(cfg *mysql.Config, name string) (database, error) { return mysql.Open(cfg, name, slog.Default()) }),
 }
 
 // apps has a line for each kind of app block.
-var apps = map[string]func(body hcl.Body, ctx *hcl.EvalContext, name string) (sink.App, hcl.Diagnostics){
-	"hubspot": connector(hubspot.Decode, func(cfg *hubspot.Config, name string) (sink.App, error) { return hubspot.Open(cfg, name) }),
-	"discard": connector(discard.Decode, func(cfg *discard.Config, name string) (sink.App, error) { return discard.Open(cfg, name) }),
+var apps = map[string]func(env rest.Env) opener[sink.App]{
+	"hubspot": func(env rest.Env) opener[sink.App] {
+		return connector(hubspot.Decode, func(cfg *hubspot.Config, name string) (sink.App, error) { return hubspot.Open(cfg, name, env) })
+	},
+	"discard": func(env rest.Env) opener[sink.App] {
+		return connector(discard.Decode, func(cfg *discard.Config, name string) (sink.App, error) { return discard.Open(cfg, name, env) })
+	},
 }
+
+// opener makes a connector of its block.
+type opener[T any] func(body hcl.Body, ctx *hcl.EvalContext, name string) (T, hcl.Diagnostics)
 
 // simulators has a line for each app that `penstock simulate` knows.
 var simulators = map[string]func() simulator.App{
@@ -45,7 +56,7 @@ var simulators = map[string]func() simulator.App{
 }
 
 // connector makes one function of a connector's Decode and Open.
-func connector[C, T any](decode func(hcl.Body, *hcl.EvalContext) (*C, hcl.Diagnostics), open func(*C, string) (T, error)) func(hcl.Body, *hcl.EvalContext, string) (T, hcl.Diagnostics) {
+func connector[C, T any](decode func(hcl.Body, *hcl.EvalContext) (*C, hcl.Diagnostics), open func(*C, string) (T, error)) opener[T] {
 	return func(body hcl.Body, ctx *hcl.EvalContext, name string) (out T, diags hcl.Diagnostics) {
 		cfg, diags := decode(body, ctx)
 		if diags.HasErrors() {

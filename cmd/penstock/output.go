@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -43,3 +45,5 @@ func bytesText(n int64) string {
 	}
 	return fmt.Sprintf("%.1f %s", value, name)
 }
+
+func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

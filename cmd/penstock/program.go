@@ -27,34 +27,34 @@ func (p *program) Fields() []sink.FieldSpec {
 }
 
 func (p *program) NewWorker() sink.Worker {
-	return &worker{program: p, byVersion: map[string]*version{}}
+	return &worker{program: p, byVersion: map[string]*compiled{}}
 }
 
 // worker evaluates events of any version of the table.
 type worker struct {
 	program   *program
-	byVersion map[string]*version
+	byVersion map[string]*compiled
 	result    transform.Result
 }
 
-// version is the transform of one version, or why there is none.
-type version struct {
+// compiled is the transform of one version, or why there is none.
+type compiled struct {
 	worker *transform.Worker
 	broken string
 }
 
-func (w *worker) Eval(e *change.Event, r *sink.Result) {
+func (w *worker) Eval(e *change.Event, r *sink.Made) {
 	v := w.byVersion[e.Table.Version]
 	if v == nil {
 		v = w.compile(e.Table)
 		w.byVersion[e.Table.Version] = v
 	}
 	if v.worker == nil {
-		*r = sink.Result{Outcome: sink.Rejected, Reason: "schema_changed", Message: v.broken}
+		*r = sink.Made{Outcome: sink.Rejected, Reason: "schema_changed", Message: v.broken}
 		return
 	}
 	v.worker.Eval(e, &w.result)
-	*r = sink.Result{
+	*r = sink.Made{
 		Outcome: outcomes[w.result.Outcome], Reason: w.result.Reason, Message: w.result.Message,
 		Key: w.result.Key, Match: w.result.Match, Fields: w.result.Fields,
 	}
@@ -64,13 +64,13 @@ var outcomes = map[transform.Outcome]sink.Outcome{
 	transform.Pass: sink.Pass, transform.Filtered: sink.Filtered, transform.Rejected: sink.Rejected, transform.Reselect: sink.Reselect,
 }
 
-func (w *worker) compile(t *change.Table) *version {
+func (w *worker) compile(t *change.Table) *compiled {
 	if t.Version == w.program.table.Version {
-		return &version{worker: w.program.Program.NewWorker()}
+		return &compiled{worker: w.program.Program.NewWorker()}
 	}
 	prog, diags := transform.Compile(w.program.pipeline, t, nil, transform.Env{})
 	if diags.HasErrors() {
-		return &version{broken: fmt.Sprintf("the pipeline does not fit version %s of table %s: %s", t.Version, t.QualifiedName(), diags[0].Summary)}
+		return &compiled{broken: fmt.Sprintf("the pipeline does not fit version %s of table %s: %s", t.Version, t.QualifiedName(), diags[0].Summary)}
 	}
-	return &version{worker: prog.NewWorker()}
+	return &compiled{worker: prog.NewWorker()}
 }

@@ -3,14 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/config"
+	"github.com/penstock-cdc/penstock/ops"
 	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/sink/rest"
 	"github.com/penstock-cdc/penstock/transform"
 )
 
@@ -21,20 +21,23 @@ type project struct {
 	apps    map[string]sink.App
 	tables  map[string][]*change.Table // by source, once described
 	diags   hcl.Diagnostics
+
+	requests *ops.Requests // the calls to the apps
 }
 
 // load reads a project and all that can be known of it without a network. Its
 // diagnostics are in the project.
 func load(dir string) *project {
 	cfg, diags := config.Load(dir)
-	p := &project{Project: cfg, sources: map[string]database{}, apps: map[string]sink.App{}, tables: map[string][]*change.Table{}, diags: diags}
+	p := &project{Project: cfg, sources: map[string]database{}, apps: map[string]sink.App{}, tables: map[string][]*change.Table{}, diags: diags, requests: ops.NewRequests()}
 	p.diags = append(p.diags, cfg.CheckSecrets()...)
 	p.diags = append(p.diags, cfg.CheckSensitive()...)
 	ctx := cfg.EvalContext()
+	env := rest.Env{UserAgent: "penstock/" + version, OnCall: func(call rest.Call) { p.requests.Count(call.App, call.Status, call.Duration) }}
 	for _, block := range cfg.Sources {
 		open := sources[block.Kind]
 		if open == nil {
-			p.diags = append(p.diags, unknownKind(block.Range, "source", block.Kind, slices.Sorted(maps.Keys(sources))))
+			p.diags = append(p.diags, unknownKind(block.Range, "source", block.Kind, sortedKeys(sources)))
 			continue
 		}
 		src, ds := open(block.Body, ctx, block.Name)
@@ -46,10 +49,10 @@ func load(dir string) *project {
 	for _, block := range cfg.Apps {
 		open := apps[block.Kind]
 		if open == nil {
-			p.diags = append(p.diags, unknownKind(block.Range, "app", block.Kind, slices.Sorted(maps.Keys(apps))))
+			p.diags = append(p.diags, unknownKind(block.Range, "app", block.Kind, sortedKeys(apps)))
 			continue
 		}
-		app, ds := open(block.Body, ctx, block.Name)
+		app, ds := open(env)(block.Body, ctx, block.Name)
 		p.diags = append(p.diags, ds...)
 		if !ds.HasErrors() {
 			p.apps[block.Name] = app
@@ -80,7 +83,7 @@ func (p *project) checkEnds(pipe *config.Pipeline) (diags hcl.Diagnostics) {
 		switch {
 		case !ok:
 			detail := fmt.Sprintf("Write a block for it: %s %q %q { ... }.", what, kind, name)
-			if s := config.Suggest(name, slices.Sorted(maps.Keys(kinds))); s != "" {
+			if s := config.Suggest(name, sortedKeys(kinds)); s != "" {
 				detail = fmt.Sprintf("Did you mean %q?", s)
 			}
 			diags = append(diags, config.Errorf("E0109", &rng, fmt.Sprintf("There is no %s %q", what, name), detail))
@@ -100,7 +103,7 @@ func (p *project) checkEnds(pipe *config.Pipeline) (diags hcl.Diagnostics) {
 			aliases := src.TableAliases()
 			if _, ok := aliases[pipe.From.Table]; !ok {
 				detail := fmt.Sprintf("Give the source a block: table %q { name = \"schema.table\" }.", pipe.From.Table)
-				if s := config.Suggest(pipe.From.Table, slices.Sorted(maps.Keys(aliases))); s != "" {
+				if s := config.Suggest(pipe.From.Table, sortedKeys(aliases)); s != "" {
 					detail = fmt.Sprintf("Did you mean %q?", s)
 				}
 				diags = append(diags, config.Errorf("E0109", &pipe.From.Range, fmt.Sprintf("Source %q has no table block %q", pipe.From.Source, pipe.From.Table), detail))
@@ -132,9 +135,12 @@ func (p *project) checkOwners() (diags hcl.Diagnostics) {
 	return diags
 }
 
-// describe asks every source for its tables' schemas.
+// describe asks every source for its tables' schemas, unless they are known.
 func (p *project) describe(ctx context.Context) error {
 	for name, src := range p.sources {
+		if p.tables[name] != nil {
+			continue
+		}
 		tables, err := src.Describe(ctx)
 		if err != nil {
 			return err
@@ -172,7 +178,7 @@ func (p *project) object(ctx context.Context, pipe *config.Pipeline) (*transform
 	out := &transform.Object{Name: found.Name}
 	for _, f := range found.Fields {
 		out.Fields = append(out.Fields, transform.ObjectField{
-			Name: f.Name, Type: f.Type, Length: f.Length, Options: f.Options, Required: f.Required, Unique: f.Unique, ReadOnly: f.ReadOnly,
+			Name: f.Name, Type: transform.FieldType(f.Type), Length: f.Length, Options: f.Options, Required: f.Required, Unique: f.Unique, ReadOnly: f.ReadOnly,
 		})
 	}
 	return out, nil

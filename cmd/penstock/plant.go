@@ -17,8 +17,8 @@ import (
 	"github.com/penstock-cdc/penstock/stream"
 )
 
-// runtime is a project at work, or opened for a command while none is: its parts, wired.
-type runtime struct {
+// plant is a project at work, or opened for a command while none is: its parts, wired.
+type plant struct {
 	*project
 	part    string
 	lock    *dataLock
@@ -27,7 +27,13 @@ type runtime struct {
 	sources map[string]*reading
 	engine  *sink.Engine // nil in capture
 	started time.Time
-	caught  context.CancelFunc // ends a run that has caught up
+	running bool // and not merely opened for a command
+
+	mu     sync.Mutex
+	failed map[string]error // pipelines that take nothing in any more
+	// idleSince is since when each pipeline has something left to do.
+	idleSince map[string]time.Time
+	topics    map[string]string // of each pipeline
 }
 
 // reading is one source at work.
@@ -57,7 +63,7 @@ func (r *reading) failure() error {
 func (p *project) partFolder(part string) string { return filepath.Join(p.DataDir, part) }
 
 // openStore takes the lock on a part of the data folder and opens the state in it.
-func openStore(p *project, part string) (*runtime, error) {
+func openStore(p *project, part string) (*plant, error) {
 	if part != partAll && p.Stream.Kind != "kafka" {
 		return nil, fmt.Errorf("penstock %s needs stream \"kafka\" { brokers = [...] }: the embedded log is of one process, use penstock run", part)
 	}
@@ -65,7 +71,7 @@ func openStore(p *project, part string) (*runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt := &runtime{project: p, part: part, lock: lock, sources: map[string]*reading{}, started: time.Now()}
+	rt := &plant{project: p, part: part, lock: lock, sources: map[string]*reading{}, started: time.Now()}
 	rt.store, err = state.OpenSQLite(filepath.Join(p.partFolder(part), "state.db"), state.SQLiteOptions{})
 	if err != nil {
 		rt.close()
@@ -75,7 +81,7 @@ func openStore(p *project, part string) (*runtime, error) {
 }
 
 // openStream opens the log.
-func (rt *runtime) openStream(ctx context.Context) (err error) {
+func (rt *plant) openStream(ctx context.Context) (err error) {
 	switch s := rt.Stream; s.Kind {
 	case "kafka":
 		var opts stream.KafkaOptions
@@ -88,7 +94,7 @@ func (rt *runtime) openStream(ctx context.Context) (err error) {
 	return err
 }
 
-func (rt *runtime) close() {
+func (rt *plant) close() {
 	for _, r := range rt.sources {
 		if r.writer != nil {
 			if err := r.writer.Close(); err != nil {
@@ -110,7 +116,7 @@ func (rt *runtime) close() {
 }
 
 // openSources checks every source from where the log left it. What is wrong becomes diagnostics.
-func (rt *runtime) openSources(ctx context.Context) error {
+func (rt *plant) openSources(ctx context.Context) error {
 	for _, block := range rt.Sources {
 		src := rt.project.sources[block.Name]
 		w, err := rt.log.Writer(ctx, block.Name, rt.store)
@@ -128,7 +134,7 @@ func (rt *runtime) openSources(ctx context.Context) error {
 }
 
 // openEngine compiles the pipelines and opens the sink. The diagnostics say what stands in the way.
-func (rt *runtime) openEngine(ctx context.Context, live bool) error {
+func (rt *plant) openEngine(ctx context.Context, live bool) error {
 	if err := rt.describe(ctx); err != nil {
 		return err
 	}
@@ -139,9 +145,11 @@ func (rt *runtime) openEngine(ctx context.Context, live bool) error {
 	if rt.diags.HasErrors() {
 		return nil
 	}
+	rt.topics = map[string]string{}
 	opts := sink.Options{Store: rt.store, Apps: rt.apps, Log: slog.Default(), Failpoint: failpoint}
 	for _, pipe := range rt.Pipelines {
 		prog := programs[pipe.Name]
+		rt.topics[pipe.Name] = prog.table.Topic
 		partitions, err := rt.log.Partitions(ctx, prog.table.Topic)
 		if err != nil {
 			return err
@@ -164,7 +172,7 @@ func (rt *runtime) openEngine(ctx context.Context, live bool) error {
 }
 
 // matchFirst tells whether `match` is by a field that the app does not keep unique.
-func (rt *runtime) matchFirst(ctx context.Context, pipe *config.Pipeline) bool {
+func (rt *plant) matchFirst(ctx context.Context, pipe *config.Pipeline) bool {
 	if len(pipe.Match) == 0 {
 		return false
 	}
@@ -190,7 +198,7 @@ func fatal(err error) bool {
 
 // run runs every part until ctx ends. One source that can't go on does not stop the
 // others; it does when none is left, or when log or state fail.
-func (rt *runtime) run(ctx context.Context) error {
+func (rt *plant) run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
@@ -219,10 +227,14 @@ func (rt *runtime) run(ctx context.Context) error {
 			}
 		})
 		for _, pipe := range rt.Pipelines {
-			p := rt.engine.Pipeline(pipe.Name)
+			p, topic := rt.engine.Pipeline(pipe.Name), rt.topics[pipe.Name]
 			wg.Go(func() {
-				if err := rt.log.Consume(ctx, pipe.Name, []string{p.Topic()}, consumer{p}); err != nil {
-					stop(fmt.Errorf("pipeline %s: %w", pipe.Name, err))
+				if err := rt.log.Consume(ctx, pipe.Name, []string{topic}, consumer{p}); err != nil {
+					err = fmt.Errorf("pipeline %s: %w", pipe.Name, err)
+					slog.Error("intake stopped", "pipeline", pipe.Name, "error", err)
+					if rt.failPipeline(pipe.Name, err) == len(rt.Pipelines) || fatal(err) {
+						stop(err)
+					}
 				}
 			})
 		}
@@ -234,7 +246,24 @@ func (rt *runtime) run(ctx context.Context) error {
 	return nil
 }
 
-func (rt *runtime) allFailed() bool {
+// failPipeline notes why a pipeline takes nothing in any more; it returns how many do not.
+func (rt *plant) failPipeline(name string, err error) int {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if rt.failed == nil {
+		rt.failed = map[string]error{}
+	}
+	rt.failed[name] = err
+	return len(rt.failed)
+}
+
+func (rt *plant) pipelineFailure(name string) error {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	return rt.failed[name]
+}
+
+func (rt *plant) allFailed() bool {
 	for _, r := range rt.sources {
 		if r.failure() == nil {
 			return false

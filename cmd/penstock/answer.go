@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// The questions that commands ask of a project: of the running process through its
+// socket, or answered by the command itself when none runs.
+const (
+	askStatus  = "status"
+	askList    = "dlq/list"
+	askReplay  = "dlq/replay"
+	askDrop    = "dlq/drop"
+	askGuards  = "guard/list"
+	askApprove = "guard/approve"
+	askBackup  = "state/backup"
+)
+
+// quarantineQuery chooses entries; ID chooses one, with its content.
+type quarantineQuery struct {
+	Pipeline, Reason, Key string
+	ID                    int64
+	All                   bool // replay and drop: all that match
+}
+
+// quarantined is one entry.
+type quarantined struct {
+	Type     string          `json:"type"`
+	ID       int64           `json:"id"`
+	Pipeline string          `json:"pipeline"`
+	Key      json.RawMessage `json:"key"`
+	Reason   string          `json:"reason"`
+	Message  string          `json:"message"`
+	ByApp    bool            `json:"by_app"` // the app refused it; else the pipeline did
+	Event    string          `json:"event_id"`
+	Time     time.Time       `json:"time"`
+	// With one entry alone:
+	Request map[string]any  `json:"request,omitempty"`
+	Value   json.RawMessage `json:"event,omitempty"`
+}
+
+// guardStop is what a guard holds back.
+type guardStop struct {
+	Type     string    `json:"type"`
+	Pipeline string    `json:"pipeline"`
+	Kind     string    `json:"kind"`
+	Queued   int64     `json:"queued"`
+	Sent     int64     `json:"sent_in_the_hour"`
+	Limit    int64     `json:"limit"`
+	Since    time.Time `json:"since,omitzero"`
+	Seen     int64     `json:"seen"`
+}
+
+type approval struct {
+	Pipeline, Kind string
+	Seen           int64 // of the listing that was looked at; 0: what is there now
+}
+
+type count struct {
+	Count int64 `json:"count"`
+}
+
+// answer answers one question.
+func (rt *plant) answer(ctx context.Context, question string, body json.RawMessage) (any, error) {
+	switch question {
+	case askStatus:
+		return rt.status(ctx)
+	case askBackup:
+		var path string
+		if err := json.Unmarshal(body, &path); err != nil {
+			return nil, err
+		}
+		return struct{}{}, rt.store.Backup(ctx, path)
+	}
+	if rt.engine == nil {
+		return nil, errors.New("this process captures only: ask the one that runs the sink")
+	}
+	switch question {
+	case askList, askReplay, askDrop:
+		var q quarantineQuery
+		if err := json.Unmarshal(body, &q); err != nil {
+			return nil, err
+		}
+		if question == askList {
+			return rt.listQuarantine(ctx, q)
+		}
+		return rt.settleQuarantine(ctx, question, q)
+	case askGuards:
+		out := []guardStop{}
+		for _, g := range rt.engine.Guards() {
+			stop := guardStop{Type: "guard", Pipeline: g.Pipeline, Kind: g.Kind, Queued: g.Queued, Sent: g.Sent, Limit: g.Limit, Seen: g.Seen}
+			if g.Since > 0 {
+				stop.Since = time.UnixMilli(g.Since).UTC()
+			}
+			out = append(out, stop)
+		}
+		return out, nil
+	case askApprove:
+		var a approval
+		if err := json.Unmarshal(body, &a); err != nil {
+			return nil, err
+		}
+		return rt.approve(ctx, a)
+	}
+	return nil, fmt.Errorf("unknown question %q", question)
+}
+
+func (rt *plant) listQuarantine(ctx context.Context, q quarantineQuery) ([]quarantined, error) {
+	if q.Pipeline != "" && rt.engine.Pipeline(q.Pipeline) == nil {
+		return nil, fmt.Errorf("there is no pipeline %q", q.Pipeline)
+	}
+	out := []quarantined{}
+	err := rt.engine.Quarantined(ctx, sink.QuarantineFilter{Pipeline: q.Pipeline, Code: q.Reason, Key: q.Key}, func(pipeline string, e *state.Quarantine) error {
+		if q.ID != 0 && q.ID != e.ID {
+			return nil
+		}
+		entry := quarantined{
+			Type: "quarantined", ID: e.ID, Pipeline: pipeline, Key: keyJSON(e.Key), Reason: e.Code, Message: e.Message, ByApp: e.ByApp,
+			Event: e.EventID.String(), Time: time.UnixMilli(e.Time).UTC(),
+		}
+		if q.ID != 0 {
+			for _, f := range rt.engine.Fields(pipeline, e) {
+				if entry.Request == nil {
+					entry.Request = map[string]any{}
+				}
+				if f.Value.IsNull() {
+					entry.Request[f.Name] = nil
+				} else {
+					entry.Request[f.Name] = f.Value.Text()
+				}
+			}
+			m, err := rt.engine.Event(e)
+			if err != nil {
+				return err
+			}
+			entry.Value = m.Value
+		}
+		out = append(out, entry)
+		return nil
+	})
+	return out, err
+}
+
+// settleQuarantine replays or drops what the query chooses.
+func (rt *plant) settleQuarantine(ctx context.Context, question string, q quarantineQuery) (count, error) {
+	if q.ID == 0 && !q.All {
+		return count{}, errors.New("name an entry by its id, or choose all with --all")
+	}
+	entries, err := rt.listQuarantine(ctx, q)
+	if err != nil {
+		return count{}, err
+	}
+	if q.ID != 0 && len(entries) == 0 {
+		return count{}, fmt.Errorf("there is no entry %d in quarantine", q.ID)
+	}
+	var n count
+	for _, e := range entries {
+		settle := rt.engine.Replay
+		if question == askDrop {
+			settle = rt.engine.Drop
+		}
+		if err := settle(ctx, e.Pipeline, e.ID); err != nil {
+			return n, err
+		}
+		n.Count++
+	}
+	return n, nil
+}
+
+func (rt *plant) approve(ctx context.Context, a approval) (count, error) {
+	var n count
+	for _, g := range rt.engine.Guards() {
+		if g.Pipeline != a.Pipeline || a.Kind != "" && a.Kind != g.Kind {
+			continue
+		}
+		if a.Seen != 0 {
+			g.Seen = a.Seen
+		}
+		let, err := rt.engine.Approve(ctx, g)
+		if err != nil {
+			return n, err
+		}
+		n.Count += let
+	}
+	return n, nil
+}

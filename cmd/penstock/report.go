@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/penstock-cdc/penstock/capture"
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// report is the answer of `penstock status`; its JSON form is part of the output format.
+type report struct {
+	Running   bool             `json:"running"`
+	Since     time.Time        `json:"since,omitzero"`
+	Sources   []sourceReport   `json:"sources"`
+	Apps      []appReport      `json:"apps"`
+	Pipelines []pipelineReport `json:"pipelines"`
+}
+
+type sourceReport struct {
+	Type          string        `json:"type"`
+	Source        string        `json:"source"`
+	State         string        `json:"state"`
+	Detail        string        `json:"detail,omitempty"`
+	Position      string        `json:"position,omitempty"`
+	Confirmed     string        `json:"confirmed,omitempty"`
+	LagSeconds    float64       `json:"lag_seconds"`
+	LagBytes      int64         `json:"lag_bytes"`
+	RetainedBytes int64         `json:"retained_bytes"`
+	Epoch         uint32        `json:"epoch"`
+	Events        uint64        `json:"events_captured"`
+	Tables        []tableReport `json:"tables,omitempty"`
+	Warnings      []string      `json:"warnings,omitempty"`
+}
+
+type tableReport struct {
+	Table         string `json:"table"`
+	Topic         string `json:"topic"`
+	SchemaVersion string `json:"schema_version,omitempty"`
+	Snapshot      string `json:"snapshot,omitempty"`
+	SnapshotRows  int64  `json:"snapshot_rows,omitempty"`
+	SnapshotTotal int64  `json:"snapshot_total,omitempty"`
+}
+
+type appReport struct {
+	Type   string    `json:"type"`
+	App    string    `json:"app"`
+	State  string    `json:"state"`
+	Detail string    `json:"detail,omitempty"`
+	Next   time.Time `json:"next_call,omitzero"`
+}
+
+type pipelineReport struct {
+	Type      string         `json:"type"`
+	Pipeline  string         `json:"pipeline"`
+	App       string         `json:"app"`
+	State     string         `json:"state"` // running, paused, blocked
+	Detail    string         `json:"detail,omitempty"`
+	LagEvents int64          `json:"lag_events"` // in the stream and not taken in
+	InFlight  int            `json:"in_flight"`  // sent and not answered
+	Guarded   int64          `json:"guarded"`    // stopped by guards
+	Events    eventLedger    `json:"events"`     // adds up: taken_in is the sum of the others
+	Keys      keyLedger      `json:"keys"`       // adds up too, but for in_app, which counts those of all states
+	Changed   bool           `json:"changed"`    // its rules differ from those of the start before
+	Where     []partPosition `json:"partitions"` // how far each partition was taken in
+}
+
+type partPosition struct {
+	Partition int    `json:"partition"`
+	Next      int64  `json:"next_offset"`
+	End       int64  `json:"end_offset"`
+	Snapshot  string `json:"snapshot,omitempty"`
+}
+
+type eventLedger struct {
+	TakenIn    int64 `json:"taken_in"`
+	Applied    int64 `json:"applied"`
+	Unchanged  int64 `json:"unchanged"`
+	Superseded int64 `json:"superseded"`
+	Filtered   int64 `json:"filtered"`
+	Rejected   int64 `json:"rejected"`
+	Held       int64 `json:"held"`
+	Waiting    int64 `json:"waiting"`
+	Pending    int64 `json:"pending"`
+}
+
+type keyLedger struct {
+	InSync   int64 `json:"in_sync"`
+	Pending  int64 `json:"pending"`
+	Unknown  int64 `json:"unknown"`
+	Rejected int64 `json:"rejected"`
+	Held     int64 `json:"held"`
+	Waiting  int64 `json:"waiting"`
+	Excluded int64 `json:"excluded"`
+	Removed  int64 `json:"removed"`
+	Absent   int64 `json:"absent"`
+	InApp    int64 `json:"in_app"`
+}
+
+// status reports on every part.
+func (rt *plant) status(ctx context.Context) (*report, error) {
+	r := &report{Running: rt.running, Sources: []sourceReport{}, Apps: []appReport{}, Pipelines: []pipelineReport{}}
+	if rt.running {
+		r.Since = rt.started
+	}
+	for _, block := range rt.Sources {
+		if src := rt.sources[block.Name]; src != nil {
+			r.Sources = append(r.Sources, src.report(rt.running))
+		}
+	}
+	if rt.engine == nil {
+		return r, nil
+	}
+	st := rt.engine.Status()
+	for _, a := range st.Apps {
+		r.Apps = append(r.Apps, appReport{Type: "app", App: a.Name, State: a.State, Detail: a.Detail, Next: a.Next})
+	}
+	for i := range st.Pipelines {
+		p, err := rt.pipelineReport(ctx, &st.Pipelines[i])
+		if err != nil {
+			return nil, err
+		}
+		r.Pipelines = append(r.Pipelines, p)
+	}
+	return r, nil
+}
+
+func (r *reading) report(running bool) sourceReport {
+	st := capture.Status{State: "stopped", Detail: "no process captures it"}
+	if running {
+		st = r.Status()
+	}
+	out := sourceReport{
+		Type: "source", Source: r.name, State: st.State, Detail: st.Detail, Position: st.Position, Confirmed: st.Confirmed,
+		LagSeconds: st.Lag.Seconds(), LagBytes: st.Behind, RetainedBytes: st.RetainedBytes, Epoch: st.Epoch, Warnings: st.Warnings,
+	}
+	if err := r.failure(); err != nil {
+		out.State, out.Detail = "failed", err.Error()
+	}
+	for _, t := range st.Tables {
+		out.Tables = append(out.Tables, tableReport{t.Name, t.Topic, t.SchemaVersion, t.Snapshot, t.SnapshotRows, t.SnapshotTotal})
+	}
+	if r.stats != nil {
+		r.stats.Events(func(_ string, _ change.Op, n uint64) { out.Events += n })
+	}
+	return out
+}
+
+func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (pipelineReport, error) {
+	p := pipelineReport{
+		Type: "pipeline", Pipeline: st.Name, App: st.App, State: "running", InFlight: st.Inflight, Guarded: st.Guarded, Changed: st.Changed,
+		Events: eventsOf(&st.Ledger), Keys: keyLedger(keysOf(&st.Ledger.Keys)), Where: []partPosition{},
+	}
+	switch {
+	case !rt.running:
+		p.State = "stopped"
+	case st.Blocked != "":
+		p.State, p.Detail = "blocked", st.Blocked
+	case st.Paused:
+		p.State = "paused"
+	}
+	if failed := rt.pipelineFailure(st.Name); failed != nil {
+		p.State, p.Detail = "failed", failed.Error()
+	}
+	at := map[int]sink.PartitionStatus{}
+	for _, part := range st.Partitions {
+		at[part.Partition] = part
+	}
+	topic := rt.topics[st.Name]
+	partitions, err := rt.log.Partitions(ctx, topic)
+	if err != nil {
+		return p, err
+	}
+	for n := range partitions {
+		start, end, err := rt.log.Bounds(ctx, topic, n)
+		if err != nil {
+			return p, err
+		}
+		next := max(start, at[n].Next)
+		p.Where = append(p.Where, partPosition{Partition: n, Next: next, End: end, Snapshot: at[n].Snapshot})
+		p.LagEvents += end - next
+	}
+	return p, nil
+}
+
+func eventsOf(l *state.Ledger) eventLedger {
+	return eventLedger{l.Taken, l.Applied, l.Unchanged, l.Superseded, l.Filtered, l.Rejected, l.Held, l.Waiting, l.Pending}
+}
+
+func keysOf(k *state.Keys) keyLedger {
+	return keyLedger{k.InSync, k.Pending, k.Unknown, k.Rejected, k.Held, k.Waiting, k.Excluded, k.Removed, k.Absent, k.InApp}
+}
+
+// writeReport writes the answer of `penstock status`.
+func (c *cli) writeReport(r *report) error {
+	if c.json {
+		if err := c.line(map[string]any{"type": "process", "running": r.Running, "since": r.Since}); err != nil {
+			return err
+		}
+		for _, s := range r.Sources {
+			if err := c.line(s); err != nil {
+				return err
+			}
+		}
+		for _, a := range r.Apps {
+			if err := c.line(a); err != nil {
+				return err
+			}
+		}
+		for _, p := range r.Pipelines {
+			if err := c.line(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if !r.Running {
+		fmt.Fprintln(c.out, "No process runs; this is the state it left.")
+	}
+	for _, s := range r.Sources {
+		fmt.Fprintf(c.out, "source %s: %s", s.Source, s.State)
+		if s.Detail != "" {
+			fmt.Fprintf(c.out, " (%s)", s.Detail)
+		}
+		if r.Running {
+			fmt.Fprintf(c.out, "\n  at %s, confirmed %s, %.1f s and %s behind, %s retained at the server, %d events captured",
+				s.Position, s.Confirmed, s.LagSeconds, bytesText(s.LagBytes), bytesText(s.RetainedBytes), s.Events)
+		}
+		fmt.Fprintln(c.out)
+		for _, t := range s.Tables {
+			line := fmt.Sprintf("  table %s -> topic %s, schema %s", t.Table, t.Topic, t.SchemaVersion)
+			if t.Snapshot != "" {
+				line += fmt.Sprintf(", snapshot %s (%d rows)", t.Snapshot, t.SnapshotRows)
+			}
+			fmt.Fprintln(c.out, line)
+		}
+		for _, w := range s.Warnings {
+			fmt.Fprintln(c.out, "  warning: "+w)
+		}
+	}
+	for _, a := range r.Apps {
+		fmt.Fprintf(c.out, "app %s: %s", a.App, a.State)
+		if a.Detail != "" {
+			fmt.Fprintf(c.out, " (%s)", a.Detail)
+		}
+		fmt.Fprintln(c.out)
+	}
+	for i := range r.Pipelines {
+		p := &r.Pipelines[i]
+		fmt.Fprintf(c.out, "pipeline %s -> %s: %s", p.Pipeline, p.App, p.State)
+		if p.Detail != "" {
+			fmt.Fprintf(c.out, " (%s)", p.Detail)
+		}
+		e, k := p.Events, p.Keys
+		fmt.Fprintf(c.out, ", %d events behind, %d in flight, %d stopped by guards\n", p.LagEvents, p.InFlight, p.Guarded)
+		fmt.Fprintf(c.out, "  events: %d taken in = %d applied + %d unchanged + %d superseded + %d filtered + %d rejected + %d held + %d waiting + %d pending\n",
+			e.TakenIn, e.Applied, e.Unchanged, e.Superseded, e.Filtered, e.Rejected, e.Held, e.Waiting, e.Pending)
+		fmt.Fprintf(c.out, "  keys: %d in sync, %d pending, %d unknown, %d rejected, %d held, %d waiting, %d excluded, %d removed, %d absent; %d have a record in the app\n",
+			k.InSync, k.Pending, k.Unknown, k.Rejected, k.Held, k.Waiting, k.Excluded, k.Removed, k.Absent, k.InApp)
+	}
+	return nil
+}
+
+// keyJSON is a source key in an answer: the message key as it is, null where there is none.
+func keyJSON(key []byte) json.RawMessage {
+	if len(key) == 0 {
+		return json.RawMessage("null")
+	}
+	return json.RawMessage(key)
+}
