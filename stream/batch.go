@@ -37,7 +37,8 @@ type batch struct {
 	count    int
 	baseTime int64 // ms
 	maxTime  int64
-	last     change.ID // of the newest record
+	first    change.ID // of the oldest record
+	last     change.ID // of the newest one
 	out      []byte    // sealed: header and records, compressed where that is smaller
 	sealed   chan struct{}
 }
@@ -49,7 +50,7 @@ func (b *batch) reset() {
 // append lays a record in, with its timestamp in ms, and returns the bytes it takes.
 func (b *batch) append(r *change.Record, now int64) int {
 	if b.count == 0 {
-		b.baseTime, b.maxTime = now, now
+		b.baseTime, b.maxTime, b.first = now, now, r.ID
 	}
 	b.maxTime = max(b.maxTime, now)
 	size := recordSize(r, now-b.baseTime, b.count)

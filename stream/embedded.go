@@ -185,6 +185,9 @@ func makeFile(ctx context.Context, path string) (err error) {
 		if info.Size() == 0 {
 			return &DamageError{Missing: path + " is empty", Fix: "put back a backup, or remove it and what lies beside it (" + filepath.Base(path) + "-wal) and take new snapshots"}
 		}
+		if wal, err := os.Stat(path + "-wal"); info.Size()%pageSize != 0 && (err != nil || wal.Size() == 0) {
+			return &DamageError{Missing: path + " is cut off in the middle of a page", Fix: fixBackup}
+		}
 		return nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -228,7 +229,8 @@ func (w *kafkaWriter) readBack(ctx context.Context, l *lane, fence int64) error 
 	}
 	from := max(l.next-1, start)
 	last, err := w.lastID(ctx, l, from, fence, func(m *Message) error {
-		if m.Offset == l.next-1 && !isOwn(l.topic) && messageID(m) != l.written && !w.k.opts.Adopt {
+		// A fence has the id that was known when it was written, and that may be an older one.
+		if m.Offset == l.next-1 && !isOwn(l.topic) && !isFence(m) && messageID(m) != l.written && !w.k.opts.Adopt {
 			return &DamageError{Source: w.source, Topic: l.topic, Partition: l.partition, Offset: m.Offset, Missing: "the message there is another one than the state knows", Fix: fixKafka}
 		}
 		return nil
@@ -240,6 +242,12 @@ func (w *kafkaWriter) readBack(ctx context.Context, l *lane, fence int64) error 
 		l.written = last
 	}
 	return nil
+}
+
+// isFence tells whether a message is a fence.
+func isFence(m *Message) bool {
+	text, ok := m.Header(change.HeaderMarker)
+	return ok && bytes.Contains(text, []byte(`"`+string(change.Fence)+`"`))
 }
 
 // findLast finds the last id of a partition with nothing known of it.

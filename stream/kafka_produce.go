@@ -67,7 +67,9 @@ func (w *kafkaWriter) deliver(ctx context.Context, parcels []parcel, reopen func
 				return err
 			}
 			for i := range parcels {
-				parcels[i].skip()
+				if !parcels[i].skip() {
+					return &FencedError{Source: w.source}
+				}
 			}
 		}
 		rest := parcels[:0]
@@ -122,11 +124,13 @@ func addSequence(sequence int32, n int) int32 {
 	return int32((int64(sequence) + int64(n)) & 0x7fffffff)
 }
 
-// skip drops the batches that turned out to be written.
-func (p *parcel) skip() {
+// skip drops the batches that turned out to be written. False: a part of one is,
+// which another writer must have done.
+func (p *parcel) skip() bool {
 	for len(p.batches) > 0 && !p.batches[0].last.IsZero() && p.batches[0].last.Compare(p.lane.written) <= 0 {
 		p.batches = p.batches[1:]
 	}
+	return len(p.batches) == 0 || p.batches[0].last.IsZero() || p.batches[0].first.Compare(p.lane.written) > 0
 }
 
 // send writes the first batch of each parcel: one request for each broker, or more

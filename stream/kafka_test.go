@@ -1,8 +1,19 @@
 package stream_test
 
 import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/segmentio/kafka-go"
+
+	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/integration/service"
 	"github.com/penstock-cdc/penstock/stream"
 	"github.com/penstock-cdc/penstock/stream/streamtest"
@@ -25,4 +36,287 @@ func TestKafka(t *testing.T) {
 	streamtest.Run(t, func(tb testing.TB) streamtest.Open {
 		return func() stream.Log { return openKafka(tb, stream.KafkaOptions{Partitions: 3}) }
 	})
+}
+
+// TestKafkaCrash kills writers in the middle of flushes.
+func TestKafkaCrash(t *testing.T) {
+	brokers := service.Shared(t, "kafka").Addr
+	dir := filepath.Join(t.TempDir(), "k"+strings.ToLower(rand.Text()[:10]))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	crash(t, dir, false, brokers, 12, func() stream.Log { return openKafka(t, stream.KafkaOptions{}) })
+}
+
+// kafkaCase is a source of its own with one table.
+type kafkaCase struct {
+	*testing.T
+	k      *stream.Kafka
+	client *kafka.Client
+	source string
+	marks  *streamtest.Marks
+	table  *change.Table
+}
+
+func newKafkaCase(t *testing.T) *kafkaCase {
+	t.Helper()
+	c := &kafkaCase{T: t, k: openKafka(t, stream.KafkaOptions{Partitions: 2}), marks: &streamtest.Marks{}, source: "k" + strings.ToLower(rand.Text()[:10]),
+		client: &kafka.Client{Addr: kafka.TCP(service.Shared(t, "kafka").Addr), Transport: &kafka.Transport{}}}
+	c.table = streamtest.Table(c.source, "customers")
+	return c
+}
+
+func (c *kafkaCase) writer(marks stream.Marks) stream.Writer {
+	c.Helper()
+	w, err := c.k.Writer(c.Context(), c.source, marks)
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() { w.Close() })
+	if err := w.Table(c.Context(), c.table); err != nil {
+		c.Fatal(err)
+	}
+	return w
+}
+
+func (c *kafkaCase) put(w stream.Writer, from, to int) (taken int) {
+	c.Helper()
+	for i := from; i < to; i++ {
+		n, err := w.Add(streamtest.Record(c.table.Topic, i, fmt.Sprint(i)))
+		if err != nil {
+			c.Fatal(err)
+		}
+		if n > 0 {
+			taken++
+		}
+	}
+	return taken
+}
+
+// seen counts each value on the table's topic.
+func (c *kafkaCase) seen() map[string]int {
+	c.Helper()
+	seen := map[string]int{}
+	n, err := c.k.Partitions(c.Context(), c.table.Topic)
+	if err != nil {
+		c.Fatal(err)
+	}
+	for p := range n {
+		start, end, err := c.k.Bounds(c.Context(), c.table.Topic, p)
+		if err != nil {
+			c.Fatal(err)
+		}
+		for start < end {
+			messages, err := c.k.Read(c.Context(), c.table.Topic, p, start, 1<<20)
+			if err != nil || len(messages) == 0 {
+				c.Fatalf("%d messages at %d, %v", len(messages), start, err)
+			}
+			for i := range messages {
+				start = messages[i].Offset + 1
+				if !streamtest.IsFence(&messages[i]) {
+					seen[string(messages[i].Value)]++
+				}
+			}
+		}
+	}
+	return seen
+}
+
+// failingMarks fail from some time on: the process ends between log and mark.
+type failingMarks struct {
+	*streamtest.Marks
+	fail bool
+}
+
+func (m *failingMarks) Save(ctx context.Context, source string, mark []byte) error {
+	if m.fail {
+		return errors.New("killed")
+	}
+	return m.Marks.Save(ctx, source, mark)
+}
+
+// What was written and is in no mark is read back, and not written again.
+func TestKafkaReadBack(t *testing.T) {
+	c := newKafkaCase(t)
+	marks := &failingMarks{Marks: c.marks}
+	w := c.writer(marks)
+	c.put(w, 1, 50)
+	if err := w.Flush(t.Context(), []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	marks.fail = true
+	c.put(w, 50, 100)
+	if err := w.Flush(t.Context(), []byte("b")); err == nil {
+		t.Fatal("the mark was not saved, and Flush says nothing")
+	}
+	next := c.writer(c.marks)
+	if got := string(next.Resume()); got != "a" {
+		t.Errorf("resumes from %q, want a", got)
+	}
+	if n := c.put(next, 50, 120); n != 20 {
+		t.Errorf("%d taken, want the 20 that are not there", n)
+	}
+	if err := next.Flush(t.Context(), []byte("c")); err != nil {
+		t.Fatal(err)
+	}
+	seen := c.seen()
+	for i := 1; i < 120; i++ {
+		if seen[fmt.Sprint(i)] != 1 {
+			t.Errorf("change %d is there %d times", i, seen[fmt.Sprint(i)])
+		}
+	}
+}
+
+// With the state lost, a writer that still runs is kept out all the same.
+func TestKafkaStateLost(t *testing.T) {
+	c := newKafkaCase(t)
+	zombie := c.writer(c.marks)
+	c.put(zombie, 1, 50)
+	if err := zombie.Flush(t.Context(), []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	c.put(zombie, 50, 100)
+	w := c.writer(&streamtest.Marks{})
+	if n := c.put(w, 40, 60); n != 10 {
+		t.Errorf("%d taken, want the 10 that are not there", n)
+	}
+	if err := w.Flush(t.Context(), []byte("b")); err != nil {
+		t.Fatal(err)
+	}
+	// It knows nothing of the new state; what it finds in its partitions tells it.
+	var fenced *stream.FencedError
+	if err := zombie.Flush(t.Context(), []byte("c")); !errors.As(err, &fenced) {
+		t.Errorf("a writer of another state was told %v", err)
+	}
+	for value, n := range c.seen() {
+		if n != 1 {
+			t.Errorf("change %s is there %d times", value, n)
+		}
+	}
+}
+
+func TestKafkaLoss(t *testing.T) {
+	t.Run("topic deleted", func(t *testing.T) {
+		c := newKafkaCase(t)
+		w := c.writer(c.marks)
+		c.put(w, 1, 50)
+		if err := w.Flush(t.Context(), []byte("a")); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		if res, err := c.client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{c.table.Topic}}); err != nil || res.Errors[c.table.Topic] != nil {
+			t.Fatal(err, res)
+		}
+		var damage *stream.DamageError
+		deadline := time.Now().Add(20 * time.Second)
+		for !errors.As(reopened(c), &damage) {
+			if time.Now().After(deadline) {
+				t.Fatal("a deleted topic was not noticed")
+			}
+		}
+		t.Log(damage)
+		// Made anew and empty: shorter than the mark.
+		if res, err := c.client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: c.table.Topic, NumPartitions: 2, ReplicationFactor: 1}}}); err != nil || res.Errors[c.table.Topic] != nil {
+			t.Fatal(err, res)
+		}
+		if err := reopened(c); !errors.As(err, &damage) || damage.Topic != c.table.Topic {
+			t.Errorf("a topic that lost its messages gave %v", err)
+		}
+		adopting := openKafka(t, stream.KafkaOptions{Partitions: 2, Adopt: true})
+		w, err := adopting.Writer(t.Context(), c.source, c.marks)
+		if err != nil {
+			t.Fatalf("adopted: %v", err)
+		}
+		w.Close()
+	})
+	t.Run("partitions added", func(t *testing.T) {
+		c := newKafkaCase(t)
+		w := c.writer(c.marks)
+		c.put(w, 1, 50)
+		if err := w.Flush(t.Context(), []byte("a")); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		if res, err := c.client.CreatePartitions(t.Context(), &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: c.table.Topic, Count: 3}}}); err != nil || res.Errors[c.table.Topic] != nil {
+			t.Fatal(err, res)
+		}
+		var changed *stream.PartitionsError
+		deadline := time.Now().Add(20 * time.Second)
+		for !errors.As(reopened(c), &changed) {
+			if time.Now().After(deadline) {
+				t.Fatal("an added partition was not noticed")
+			}
+		}
+	})
+}
+
+// reopened is the error of opening the case's writer.
+func reopened(c *kafkaCase) error {
+	w, err := c.k.Writer(c.Context(), c.source, c.marks)
+	if err == nil {
+		w.Close()
+	}
+	return err
+}
+
+// A foreign message in a table's topic shifts offsets: the writer notices, reads back and goes on.
+func TestKafkaForeignWrite(t *testing.T) {
+	c := newKafkaCase(t)
+	w := c.writer(c.marks)
+	c.put(w, 1, 50)
+	if err := w.Flush(t.Context(), []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	for p := range 2 {
+		res, err := c.client.Produce(t.Context(), &kafka.ProduceRequest{Topic: c.table.Topic, Partition: p, RequiredAcks: kafka.RequireAll,
+			Records: kafka.NewRecordReader(kafka.Record{Value: kafka.NewBytes([]byte("foreign"))})})
+		if err != nil || res.Error != nil {
+			t.Fatal(err, res)
+		}
+	}
+	c.put(w, 50, 100)
+	if err := w.Flush(t.Context(), []byte("b")); err != nil {
+		t.Fatal(err)
+	}
+	next := c.writer(c.marks)
+	c.put(next, 90, 110)
+	if err := next.Flush(t.Context(), []byte("c")); err != nil {
+		t.Fatal(err)
+	}
+	seen := c.seen()
+	for i := 1; i < 110; i++ {
+		if seen[fmt.Sprint(i)] != 1 {
+			t.Errorf("change %d is there %d times", i, seen[fmt.Sprint(i)])
+		}
+	}
+}
+
+// The broker is killed and comes back while a writer writes: nothing is lost or doubled.
+func TestKafkaBrokerKilled(t *testing.T) {
+	broker := service.StartKafka(t)
+	k := openKafka(t, stream.KafkaOptions{Brokers: []string{broker.Addr}, Partitions: 2})
+	c := &kafkaCase{T: t, k: k, marks: &streamtest.Marks{}, source: "shop", table: streamtest.Table("shop", "customers")}
+	w := c.writer(c.marks)
+	c.put(w, 1, 500)
+	if err := w.Flush(t.Context(), []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := broker.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	c.put(w, 500, 1000)
+	done := make(chan error, 1)
+	go func() { done <- w.Flush(t.Context(), []byte("b")) }()
+	if err := broker.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	seen := c.seen()
+	for i := 1; i < 1000; i++ {
+		if seen[fmt.Sprint(i)] != 1 {
+			t.Errorf("change %d is there %d times", i, seen[fmt.Sprint(i)])
+		}
+	}
 }
