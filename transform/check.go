@@ -41,6 +41,9 @@ func (c *checker) warnf(code string, rng hcl.Range, summary, detail string, args
 
 // check checks an expression of the pipeline.
 func (c *checker) check(e hcl.Expression) *node {
+	if e == nil {
+		return c.errorf("E0306", c.pipeline.Range, "Missing expression", "An expression is missing in this pipeline.")
+	}
 	syntax, ok := e.(hclsyntax.Expression)
 	if !ok {
 		return c.errorf("E0306", e.Range(), "Unsupported expression", "Row expressions are written in HCL's native syntax.")

@@ -44,7 +44,7 @@ func (c *checker) number(f *big.Float, n *node) *node {
 		return n
 	}
 	d, _, err := apd.NewFromString(src)
-	if err != nil {
+	if err != nil || d.Exponent > arithmetic.MaxExponent || d.Exponent < arithmetic.MinExponent {
 		return c.errorf("E0319", n.rng, "Number out of range", "The number can't be written as a decimal.")
 	}
 	if d.NumDigits() > int64(arithmetic.Precision) {
