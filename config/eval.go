@@ -61,7 +61,7 @@ func (p *Project) CheckSecrets() hcl.Diagnostics {
 		_, ds := s.expr.Value(p.secretContext())
 		diags = append(diags, ds...)
 	}
-	return normalize(diags)
+	return Normalize(diags)
 }
 
 func (p *Project) secretContext() *hcl.EvalContext {

@@ -91,7 +91,7 @@ func Load(dir string) (*Project, hcl.Diagnostics) {
 	content, ds := hcl.MergeBodies(bodies).Content(rootSchema)
 	diags = append(diags, ds...)
 	diags = append(diags, p.decode(content)...)
-	return p, normalize(diags)
+	return p, Normalize(diags)
 }
 
 func noFiles(dir string) *hcl.Diagnostic {

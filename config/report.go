@@ -42,8 +42,8 @@ var codes = map[string]string{
 	"Function calls not allowed": "E0202",
 }
 
-// normalize gives each diagnostic a code and drops repeated ones.
-func normalize(diags hcl.Diagnostics) hcl.Diagnostics {
+// Normalize gives each diagnostic a code and drops repeated ones.
+func Normalize(diags hcl.Diagnostics) hcl.Diagnostics {
 	seen := map[string]bool{}
 	out := diags[:0]
 	for _, d := range diags {
@@ -106,7 +106,7 @@ func unknown(rng *hcl.Range, what, name string, candidates []string) *hcl.Diagno
 // Write writes diagnostics for people: place, code, the line, a caret, the fix.
 func (p *Project) Write(w io.Writer, diags hcl.Diagnostics) error {
 	out := bufio.NewWriter(w)
-	for _, d := range normalize(diags) {
+	for _, d := range Normalize(diags) {
 		severity := "error"
 		if d.Severity == hcl.DiagWarning {
 			severity = "warning"
@@ -176,7 +176,7 @@ type diagnostic struct {
 func (p *Project) WriteJSON(w io.Writer, diags hcl.Diagnostics) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	for _, d := range normalize(diags) {
+	for _, d := range Normalize(diags) {
 		out := diagnostic{Type: "diagnostic", Severity: "error", Code: Code(d), Message: d.Summary, Fix: d.Detail}
 		if d.Severity == hcl.DiagWarning {
 			out.Severity = "warning"

@@ -61,7 +61,7 @@ func load(dir string) *project {
 	for _, pipe := range cfg.Pipelines {
 		p.diags = append(p.diags, p.checkEnds(pipe)...)
 	}
-	p.diags = append(p.diags, p.checkOwners()...)
+	p.diags = config.Normalize(append(p.diags, p.checkOwners()...))
 	return p
 }
 

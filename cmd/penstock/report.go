@@ -170,6 +170,20 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 	for _, part := range st.Partitions {
 		at[part.Partition] = part
 	}
+	if !rt.running { // nothing is assigned: what is kept counts
+		if err := rt.store.View(ctx, func(tx state.Tx) error {
+			kept, err := tx.Pipeline(st.Name)
+			if err != nil {
+				return err
+			}
+			return tx.Positions(kept.ID, func(pos state.Position) error {
+				at[pos.Partition] = sink.PartitionStatus{Partition: pos.Partition, Next: pos.Offset, Snapshot: pos.Snapshot}
+				return nil
+			})
+		}); err != nil {
+			return p, err
+		}
+	}
 	topic := rt.topics[st.Name]
 	partitions, err := rt.log.Partitions(ctx, topic)
 	if err != nil {

@@ -34,7 +34,7 @@ func folder(args []string) string {
 func (c *cli) validate(ctx context.Context, dir string, live bool) error {
 	p := load(dir)
 	var failures []error
-	if live && !p.diags.HasErrors() {
+	if live {
 		failures = p.checkLive(ctx)
 	}
 	if err := c.report(p); err != nil {
@@ -70,6 +70,9 @@ func (c *cli) report(p *project) error {
 func (p *project) checkLive(ctx context.Context) (failures []error) {
 	for _, block := range p.Sources {
 		src := p.sources[block.Name]
+		if src == nil {
+			continue // its block is wrong
+		}
 		limit, cancel := context.WithTimeout(ctx, 30*time.Second)
 		if err := src.Check(limit, nil); err != nil {
 			for _, problem := range unjoin(err) {
@@ -83,6 +86,9 @@ func (p *project) checkLive(ctx context.Context) (failures []error) {
 		cancel()
 	}
 	for _, block := range p.Apps {
+		if p.apps[block.Name] == nil {
+			continue
+		}
 		limit, cancel := context.WithTimeout(ctx, 30*time.Second)
 		if err := p.apps[block.Name].Ping(limit); err != nil {
 			p.diags = append(p.diags, config.Errorf("E0403", block.Range.Ptr(), fmt.Sprintf("App %q does not answer", block.Name), err.Error()))
