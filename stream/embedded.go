@@ -75,6 +75,7 @@ type Embedded struct {
 	opened  time.Time
 	run     int64 // the generation that this process's first owner gets
 	owners  atomic.Int64
+	wal     atomic.Int64          // bytes written into the WAL since it was written back, roughly
 	broken  atomic.Pointer[error] // the first I/O error: nothing is written after it
 
 	stop context.CancelFunc
@@ -130,6 +131,11 @@ func OpenEmbedded(ctx context.Context, opts EmbeddedOptions) (*Embedded, error) 
 	e := &Embedded{opts: opts, db: db, topics: map[string]*embeddedTopic{}, sources: map[string]*embeddedSource{}, readers: map[reader]*lowWater{},
 		fresh: make(chan struct{}), moved: make(chan struct{}), done: make(chan struct{}), opened: time.Now()}
 	e.tail.limit = 16 << 20
+	db.SetMaxOpenConns(6) // each has a page cache; two of them are pinned
+	db.SetMaxIdleConns(6)
+	if info, err := os.Stat(opts.Path + "-wal"); err == nil {
+		e.wal.Store(info.Size())
+	}
 	if err := e.load(ctx); err != nil {
 		return nil, errors.Join(e.damage(err), db.Close())
 	}

@@ -326,6 +326,7 @@ func (w *embeddedWriter) commit(pieces []piece, resume []byte) error {
 	if err != nil {
 		return fmt.Errorf("write stream of source %s: %w", w.source, err)
 	}
+	e.wal.Add(int64(total + pageSize*(len(pieces)+4)))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.resume, s.sequence = after.resume, after.sequence

@@ -5,14 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 )
 
 const (
-	walLong    = 32 << 20  // bytes of WAL from which on it is written back beside the writer
-	walTooLong = 128 << 20 // and from which on the writer waits for that
+	walLong = 32 << 20    // bytes of WAL from which on it is written back into the file
+	walOld  = time.Minute // after which a shorter one is too
 
 	trimEvery = 5 * time.Second
 	// trimAfter is how long after the start nothing is trimmed: by then each pipeline
@@ -25,9 +24,9 @@ const (
 // housekeep writes the WAL back and trims, until ctx ends.
 func (e *Embedded) housekeep(ctx context.Context) {
 	defer close(e.done)
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	trimmed := e.opened.Add(trimAfter - trimEvery)
+	trimmed, written := e.opened.Add(trimAfter-trimEvery), e.opened
 	for {
 		select {
 		case <-tick.C:
@@ -37,7 +36,11 @@ func (e *Embedded) housekeep(ctx context.Context) {
 		if e.err() != nil {
 			return
 		}
-		err := e.shortenWAL()
+		var err error
+		if n := e.wal.Load(); n >= walLong || n > 0 && time.Since(written) >= walOld {
+			written = time.Now()
+			err = e.shortenWAL()
+		}
 		if err == nil && time.Since(trimmed) >= trimEvery {
 			trimmed = time.Now()
 			err = e.Trim(ctx, trimmed)
@@ -50,30 +53,22 @@ func (e *Embedded) housekeep(ctx context.Context) {
 	}
 }
 
-// shortenWAL writes a long WAL back into the file. The first pass runs beside the
-// writer; the second, which ends with an empty WAL, finds little left to do.
+// shortenWAL writes the WAL back into the file. The first pass runs beside the
+// writer; the second, which has the WAL begin anew, finds little left to do.
 func (e *Embedded) shortenWAL() error {
-	size := e.walSize()
-	if size < walLong {
-		return nil
-	}
 	if err := e.checkpoint(context.Background(), e.fill, "PASSIVE"); err != nil {
 		return err
 	}
 	e.write.Lock()
 	defer e.write.Unlock()
-	if err := e.err(); err != nil {
-		return nil //nolint:nilerr // whoever met it has returned it
+	if e.err() != nil {
+		return nil // whoever met it has returned it
 	}
-	return e.checkpoint(context.Background(), e.writer, "RESTART")
-}
-
-func (e *Embedded) walSize() int64 {
-	info, err := os.Stat(e.opts.Path + "-wal")
-	if err != nil {
-		return 0
+	if err := e.checkpoint(context.Background(), e.writer, "RESTART"); err != nil {
+		return err
 	}
-	return info.Size()
+	e.wal.Store(0)
+	return nil
 }
 
 // checkpoint runs one, and sees its errors: SQLite's own drops them.
@@ -178,6 +173,7 @@ func (e *Embedded) trimTo(ctx context.Context, l *embeddedLane, end, freed int64
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	l.start, l.bytes = after.start, after.bytes
+	e.wal.Add(pageSize * trimBatches)
 	return nil
 }
 
