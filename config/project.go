@@ -68,7 +68,6 @@ var later = map[string]bool{"test": true, "variable": true, "locals": true, "fun
 func Load(dir string) (*Project, hcl.Diagnostics) {
 	p := &Project{Dir: dir, DataDir: filepath.Join(dir, "penstock-data"), Stream: Stream{Kind: "embedded"}, State: State{Kind: "sqlite"}}
 	parser := hclparse.NewParser()
-	p.files = parser.Files()
 	names, err := filepath.Glob(filepath.Join(dir, "*.hcl"))
 	if err != nil || len(names) == 0 {
 		return p, hcl.Diagnostics{noFiles(dir)}
@@ -88,11 +87,15 @@ func Load(dir string) (*Project, hcl.Diagnostics) {
 			bodies = append(bodies, file.Body)
 		}
 	}
+	p.files = parser.Files()
 	content, ds := hcl.MergeBodies(bodies).Content(rootSchema)
 	diags = append(diags, ds...)
 	diags = append(diags, p.decode(content)...)
 	return p, Normalize(diags)
 }
+
+// Files are the parsed files by name, for those who need an expression's own text.
+func (p *Project) Files() map[string]*hcl.File { return p.files }
 
 func noFiles(dir string) *hcl.Diagnostic {
 	detail := "A project is a folder with at least one .hcl file; give its path as the command's argument."

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/config"
 	"github.com/penstock-cdc/penstock/sink"
@@ -16,6 +18,7 @@ type program struct {
 	*transform.Program
 	pipeline *config.Pipeline
 	table    *change.Table
+	files    map[string]*hcl.File
 }
 
 func (p *program) Fields() []sink.FieldSpec {
@@ -68,7 +71,7 @@ func (w *worker) compile(t *change.Table) *compiled {
 	if t.Version == w.program.table.Version {
 		return &compiled{worker: w.program.Program.NewWorker()}
 	}
-	prog, diags := transform.Compile(w.program.pipeline, t, nil, transform.Env{})
+	prog, diags := transform.Compile(w.program.pipeline, t, nil, transform.Env{Files: w.program.files})
 	if diags.HasErrors() {
 		return &compiled{broken: fmt.Sprintf("the pipeline does not fit version %s of table %s: %s", t.Version, t.QualifiedName(), diags[0].Summary)}
 	}

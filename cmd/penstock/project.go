@@ -208,10 +208,10 @@ func (p *project) compile(ctx context.Context, live bool) (map[string]*program, 
 				return nil, fmt.Errorf("describe %s of app %s: %w", pipe.To.Object, pipe.To.App, err)
 			}
 		}
-		prog, ds := transform.Compile(pipe, table, object, transform.Env{})
+		prog, ds := transform.Compile(pipe, table, object, transform.Env{Files: p.Files()})
 		p.diags = append(p.diags, ds...)
 		if !ds.HasErrors() {
-			out[pipe.Name] = &program{Program: prog, pipeline: pipe, table: table}
+			out[pipe.Name] = &program{Program: prog, pipeline: pipe, table: table, files: p.Files()}
 		}
 	}
 	return out, nil
