@@ -72,7 +72,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 	d.mu.Unlock()
 	for ctx.Err() == nil {
 		wait, err := d.step(ctx)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			d.fail(err)
 		}
 		if d.broken() != nil {

@@ -19,6 +19,7 @@ func (d *dispatcher) fly(ctx context.Context, f *flight) {
 	if err := d.look(ctx, f, l); err == nil {
 		d.pushAll(ctx, f, l)
 		d.adopt(ctx, f, l)
+		d.passKeys(ctx, f, l)
 	}
 	if err := d.record(f); err != nil {
 		d.fail(fmt.Errorf("record answers of %s for pipeline %s: %w", d.name, f.p.spec.Name, err))
@@ -63,7 +64,7 @@ func (it *item) plan(p *Pipeline) bool {
 	it.action = Upsert
 	if known {
 		it.action = Update
-		if it.adopt || it.base.AppKey != w.Key {
+		if it.adopt || it.bare || w.Unknown || it.base.AppKey != w.Key {
 			it.write = append(it.write, Field{p.spec.Program.KeyField(), w.Key})
 		}
 	}
@@ -127,6 +128,60 @@ func (d *dispatcher) push(ctx context.Context, f *flight, action Action, items [
 		it.take(results[i])
 	}
 	return d.after(items)
+}
+
+// conflictTries is how often a record that collides with another one of ours is tried again.
+const conflictTries = 12
+
+// passKeys settles updates that were refused since another record still has the new key (a chain or a swap): all
+// of them give up their old keys first, then take the new ones. What still collides is tried again later.
+func (d *dispatcher) passKeys(ctx context.Context, f *flight, l Limits) {
+	var items []*item
+	for _, it := range f.items {
+		var conflict *ConflictError
+		if it.state == refused && it.action == Update && !it.adopt && it.base.AppKey != it.want.Key && errors.As(it.result.Err, &conflict) {
+			items = append(items, it)
+		}
+	}
+	if len(items) == 0 {
+		return
+	}
+	send := func(prepare func(*item) bool, each func(*item)) bool {
+		var some []*item
+		for _, it := range items {
+			if it.state = todo; prepare(it) {
+				some = append(some, it)
+			}
+		}
+		for len(some) > 0 {
+			n := min(len(some), l.Batch)
+			ok := d.push(ctx, f, Update, some[:n])
+			for _, it := range some[:n] {
+				each(it)
+			}
+			if some = some[n:]; !ok {
+				return false
+			}
+		}
+		return true
+	}
+	ok := send(func(it *item) bool {
+		it.write = []Field{{f.p.spec.Program.KeyField(), change.Value{}}}
+		return !it.bare
+	}, func(it *item) {
+		if it.state == applied {
+			it.bare, it.state = true, todo
+		}
+	})
+	if !ok {
+		return
+	}
+	send(func(it *item) bool { return it.plan(f.p) }, func(it *item) {
+		var conflict *ConflictError
+		if it.state == refused && errors.As(it.result.Err, &conflict) && it.want.Attempts < conflictTries {
+			it.state = failed
+		}
+	})
 }
 
 // ref names a change the same each time it is sent.

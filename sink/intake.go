@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -218,7 +219,7 @@ func (p *Pipeline) evaluate(ctx context.Context, part *partition, t *taken, key,
 	r := &part.made
 	*r = Made{Fields: r.Fields[:0]}
 	part.worker.Eval(e, r)
-	t.outcome, t.reason, t.message = r.Outcome, r.Reason, r.Message
+	t.outcome, t.reason, t.message = r.Outcome, r.Reason, strings.Clone(r.Message)
 	if r.Outcome == Reselect {
 		t.outcome, t.reason = Rejected, "needs_reselect"
 		t.message = "the database left out a value that did not change, and the transform needs it: ALTER TABLE ... REPLICA IDENTITY FULL (MySQL: binlog_row_image=FULL), then replay"
@@ -395,8 +396,7 @@ func (u *unit) decide(r *rec, part *partition, pos *state.Position, t *taken) er
 		r = u.create(t.key, part.number)
 		r.sh.Seen = t.id
 	}
-	u.want(r, t)
-	return nil
+	return u.want(r, t)
 }
 
 // supersede accounts for a wanted state whose place a newer event takes.
@@ -440,8 +440,7 @@ func (u *unit) leave(r *rec, t *taken, action string, cause state.Cause) error {
 		*count++
 		u.dropPending(r)
 		if r.sh.Standing == state.New && r.fl == nil && !unknown {
-			r.gone = true
-			u.byKey[string(r.sh.Key)] = nil
+			return u.discard(r)
 		}
 		return nil
 	}
@@ -463,7 +462,7 @@ func (u *unit) removal(r *rec, id change.ID, at int64, action string, cause stat
 	switch {
 	case r.pd != nil:
 		// A new place in the order: an approval of what was seen does not cover it.
-		w.Unknown = r.pd.Unknown
+		w.Unknown, w.RemovalSent = r.pd.Unknown, r.pd.RemovalSent
 		if w.Key.IsNull() {
 			w.Key = r.pd.Key
 		}
@@ -475,7 +474,7 @@ func (u *unit) removal(r *rec, id change.ID, at int64, action string, cause stat
 }
 
 // want takes in what the record is to become.
-func (u *unit) want(r *rec, t *taken) {
+func (u *unit) want(r *rec, t *taken) error {
 	p := u.p
 	if r.sh.Excluded {
 		r.sh.Excluded, r.dirtySh = false, true
@@ -504,7 +503,10 @@ func (u *unit) want(r *rec, t *taken) {
 			u.dropPending(r)
 		}
 		u.ledger.Unchanged++
-		return
+		return u.stays(r, t.appKey)
+	}
+	if err := u.leaves(r, t.appKey); err != nil {
+		return err
 	}
 	w := &state.Pending{EventID: t.id, Time: t.time, Want: state.Put, Fingerprint: p.print, Layout: p.layout,
 		Key: t.appKey, Match: t.match, Fields: fields, Event: t.event}
@@ -515,7 +517,7 @@ func (u *unit) want(r *rec, t *taken) {
 	w.Queue = state.QueueOf(kind, lane, false)
 	if o := r.pd; o != nil {
 		u.supersede(r)
-		w.Unknown = o.Unknown
+		w.Unknown, w.RemovalSent = o.Unknown, o.RemovalSent
 		if u.limit(kind) < 0 {
 			w.Seq = o.Seq
 		}
@@ -531,6 +533,7 @@ func (u *unit) want(r *rec, t *taken) {
 	}
 	*u.place(w.Queue)++
 	u.putPending(r, w)
+	return nil
 }
 
 // differs tells whether the app has anything else than these, as far as the pipeline owns it.

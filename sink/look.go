@@ -34,6 +34,10 @@ func (d *dispatcher) look(ctx context.Context, f *flight, l Limits) error {
 		switch len(found) {
 		case 0:
 		case 1:
+			if owned, err := f.p.owned(ctx, found[0].ID, it.want.Record); err != nil || owned {
+				it.state, it.result = failed, Result{Err: errors.New("the app's record with this key is another row's")}
+				return
+			}
 			it.appID, it.adopt = found[0].ID, true
 			it.result.Stored = stored(found[0])
 		default:
@@ -193,12 +197,17 @@ func (d *dispatcher) adoptBy(ctx context.Context, f *flight, reader Reader, l Li
 			return
 		}
 		r := found[0]
-		if key := r.Fields[keyField]; key != "" && key != it.want.Key.Text() {
+		owned, err := p.owned(ctx, r.ID, it.want.Record)
+		if owned && it.want.Attempts < conflictTries/2 {
+			// It may be about to be archived, or to change its value.
+			it.state, it.result = failed, Result{Err: errors.New("the app's record with this match value is another row's")}
+			return
+		}
+		if err != nil || owned {
 			refuse("the app's record with this match value belongs to another key")
 			return
 		}
-		owned, err := p.owned(ctx, r.ID, it.want.Record)
-		if err != nil || owned {
+		if key := r.Fields[keyField]; key != "" && key != it.want.Key.Text() {
 			refuse("the app's record with this match value belongs to another key")
 			return
 		}

@@ -13,7 +13,9 @@ import (
 // A changed key is a delete that offers its record and a create that claims it. The two are in partitions of
 // their own, so either may be taken in first; they find each other by the delete's ID, which
 // the create's follows. In one commit a key may be given to a record before the one that had it gives it
-// up (a swap, id = id + 1): that one is displaced until its own delete comes.
+// up (a swap, id = id + 1, under a deferred constraint): that one is displaced until its own delete comes.
+// Nothing is kept of rows that the app never had; a delete of such a row that comes after another row took its key in
+// the same commit is taken for that other row's.
 
 // moveWait is how long a partition must have had nothing to read before a move that it
 // did not complete is given up; the halves are published together.
@@ -26,11 +28,16 @@ func (u *unit) ownMoves() map[change.ID]*state.Move {
 	return u.moves
 }
 
-func (u *unit) move(token change.ID) *state.Move {
+// allMoves is for reading.
+func (u *unit) allMoves() map[change.ID]*state.Move {
 	if u.moves != nil {
-		return u.moves[token]
+		return u.moves
 	}
-	return u.p.moves[token]
+	return u.p.moves
+}
+
+func (u *unit) move(token change.ID) *state.Move {
+	return u.allMoves()[token]
 }
 
 func (u *unit) putMove(m *state.Move) error {
@@ -62,12 +69,95 @@ func tokenOf(create change.ID) change.ID {
 
 func sameCommit(a, b change.ID) bool { return a.Epoch() == b.Epoch() && a.Commit() == b.Commit() }
 
-// detach takes a record's key away.
-func (u *unit) detach(r *rec) {
-	if r.sh.Key != nil && u.byKey[string(r.sh.Key)] == r {
+// detach takes a record's key away; keys are unique, so it is written at once.
+func (u *unit) detach(r *rec) error {
+	if r.sh.Key == nil {
+		return nil
+	}
+	if u.byKey[string(r.sh.Key)] == r {
 		u.byKey[string(r.sh.Key)] = nil
 	}
 	r.sh.Key, r.rekey, r.dirtySh = nil, true, true
+	if r.sh.ID == 0 {
+		return nil
+	}
+	if !r.gone {
+		if err := u.leaves(r, change.Value{}); err != nil {
+			return err
+		}
+	}
+	return u.tx.RekeyShadow(u.p.id, r.sh)
+}
+
+// leaves notes that a record which has, or may get, a key in the app is about to have another (null: it is
+// not known yet which).
+func (u *unit) leaves(r *rec, next change.Value) error {
+	var had [3]change.Value
+	if r.sh.Standing == state.InApp {
+		had[0] = r.sh.AppKey
+	}
+	if r.fl != nil {
+		had[1] = r.fl.want.Key
+	}
+	if r.pd != nil && r.pd.Unknown {
+		had[2] = r.pd.Key
+	}
+	for _, key := range had {
+		if key.IsNull() || key == next {
+			continue
+		}
+		if err := u.identify(r); err != nil {
+			return err
+		}
+		u.ownLeaving()[key.Text()] = r.sh.ID
+		if err := u.tx.PutLeaving(u.p.id, key.Text(), r.sh.ID); err != nil {
+			return err
+		}
+	}
+	if !next.IsNull() {
+		return u.stays(r, next)
+	}
+	return nil
+}
+
+func (u *unit) ownLeaving() map[string]int64 {
+	if u.left == nil {
+		u.left = maps.Clone(u.p.leaving)
+	}
+	return u.left
+}
+
+// stays takes back that a record gives a key up, or notes that it has done so.
+func (u *unit) stays(r *rec, key change.Value) error {
+	if u.leftBy(key) != r.sh.ID || r.sh.ID == 0 {
+		return nil
+	}
+	delete(u.ownLeaving(), key.Text())
+	return u.tx.DeleteLeaving(u.p.id, key.Text())
+}
+
+// leftBy returns the record that is about to give an app key up, 0 for none.
+func (u *unit) leftBy(key change.Value) int64 {
+	if u.left != nil {
+		return u.left[key.Text()]
+	}
+	return u.p.leaving[key.Text()]
+}
+
+// gaveUp notes that a record has no other key in the app than this one (null: none at all).
+func (u *unit) gaveUp(r *rec, has change.Value) error {
+	if len(u.p.leaving) == 0 && len(u.left) == 0 {
+		return nil
+	}
+	for key, record := range u.ownLeaving() {
+		if record == r.sh.ID && key != has.Text() {
+			delete(u.left, key)
+			if err := u.tx.DeleteLeaving(u.p.id, key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // attach gives a record a key.
@@ -81,11 +171,31 @@ func (r *rec) empty() bool {
 }
 
 // discard drops a record that has nothing to it.
-func (u *unit) discard(r *rec) {
-	if r.sh.Key != nil && u.byKey[string(r.sh.Key)] == r {
-		u.byKey[string(r.sh.Key)] = nil
-	}
+func (u *unit) discard(r *rec) error {
 	r.gone = true
+	return u.detach(r)
+}
+
+// park keeps the wanted state of a record that is between two keys from being sent: it has the old key.
+func (u *unit) park(r *rec) {
+	if r.pd == nil || !r.pd.Queue.Ready() {
+		return
+	}
+	w := *r.pd
+	*u.place(w.Queue)--
+	w.Queue = state.Waiting
+	u.ledger.Waiting++
+	u.putPending(r, &w)
+}
+
+// unpark lets it be sent, or superseded, again.
+func (u *unit) unpark(r *rec) {
+	if r.pd == nil || r.pd.Queue != state.Waiting {
+		return
+	}
+	u.ledger.Waiting--
+	w := *r.pd
+	u.ready(r, &w)
 }
 
 // moveAway takes in the delete half of a changed key.
@@ -93,7 +203,7 @@ func (u *unit) moveAway(part *partition, t *taken) error {
 	u.ledger.Unchanged++ // the move itself never reaches the app
 	var r *rec
 	var err error
-	for _, m := range u.ownMoves() {
+	for _, m := range u.allMoves() {
 		if m.Displaced && sameCommit(m.Token, t.id) && bytes.Equal(m.Key, t.key) {
 			if r, err = u.record(m.Record); err != nil {
 				return err
@@ -118,7 +228,9 @@ func (u *unit) moveAway(part *partition, t *taken) error {
 		// A record that waits for a move of its own is not empty.
 		waits := r.pd != nil && r.pd.Queue == state.Waiting || u.claimant(r)
 		if r.empty() && !waits {
-			u.discard(r)
+			if err := u.discard(r); err != nil {
+				return err
+			}
 			r = nil
 		}
 	}
@@ -132,9 +244,12 @@ func (u *unit) moveAway(part *partition, t *taken) error {
 	if err := u.identify(r); err != nil {
 		return err
 	}
-	u.detach(r)
+	if err := u.detach(r); err != nil {
+		return err
+	}
 	r.sh.Seen = t.id
 	if claim == nil {
+		u.park(r)
 		return u.putMove(&state.Move{Token: t.id, Offered: true, Record: r.sh.ID, Time: u.now})
 	}
 	return u.absorb(r, claim)
@@ -145,7 +260,7 @@ func (u *unit) claimant(r *rec) bool {
 	if r.sh.ID == 0 {
 		return false
 	}
-	for _, m := range u.ownMoves() {
+	for _, m := range u.allMoves() {
 		if !m.Offered && !m.Displaced && m.Record == r.sh.ID {
 			return true
 		}
@@ -167,12 +282,17 @@ func (u *unit) moveIn(r *rec, part *partition, t *taken) (*rec, error) {
 					return nil, err
 				}
 			}
-			u.discard(r)
+			if err := u.discard(r); err != nil {
+				return nil, err
+			}
 		} else {
 			if err := u.identify(r); err != nil {
 				return nil, err
 			}
-			u.detach(r)
+			if err := u.detach(r); err != nil {
+				return nil, err
+			}
+			u.park(r)
 			if err := u.putMove(&state.Move{Token: t.id, Displaced: true, Record: r.sh.ID, Key: bytes.Clone(t.key), Time: u.now}); err != nil {
 				return nil, err
 			}
@@ -184,7 +304,9 @@ func (u *unit) moveIn(r *rec, part *partition, t *taken) (*rec, error) {
 			return nil, err
 		}
 		u.attach(o, t.key)
-		o.waits = u.claimant(o)
+		if o.waits = u.claimant(o); !o.waits {
+			u.unpark(o)
+		}
 		return o, u.deleteMove(m)
 	}
 	c := u.create(t.key, part.number)
@@ -252,7 +374,9 @@ func (u *unit) absorb(r *rec, claim *state.Move) error {
 		}
 	}
 	if key := c.sh.Key; key != nil {
-		u.detach(c)
+		if err := u.detach(c); err != nil {
+			return err
+		}
 		u.attach(r, key)
 	}
 	r.sh.Partition, r.sh.Seen, r.sh.Excluded, r.dirtySh = c.sh.Partition, c.sh.Seen, c.sh.Excluded, true
@@ -272,6 +396,14 @@ func (u *unit) absorb(r *rec, claim *state.Move) error {
 	w := c.pd
 	c.pd, c.gone = nil, true
 	if w == nil {
+		if r.pd != nil && r.pd.Queue == state.Waiting && !u.claimant(r) {
+			if r.pd.Unknown {
+				u.unpark(r)
+			} else {
+				u.supersede(r)
+				u.dropPending(r)
+			}
+		}
 		return nil
 	}
 	u.ledger.Waiting--
@@ -282,7 +414,9 @@ func (u *unit) absorb(r *rec, claim *state.Move) error {
 	}
 	u.supersede(r)
 	if older != nil {
-		again.Unknown = r.pd != nil && r.pd.Unknown
+		if r.pd != nil {
+			again.Unknown, again.RemovalSent = r.pd.Unknown, r.pd.RemovalSent
+		}
 		if older.Want == state.Put && again.Want == state.Put {
 			was := u.p.remap(older.Layout, older.Fields)
 			for i := range again.Fields {

@@ -25,6 +25,7 @@ type item struct {
 	action Action
 	appID  string // sh's, or the one to adopt
 	adopt  bool
+	bare   bool // its key was cleared in the app, for another record to take it
 	write  []Field
 	sent   []int // indexes of fields that are settled once the call is answered
 	result Result
@@ -151,13 +152,33 @@ func (u *unit) fill(q state.Queue, c claim) error {
 		r := u.recs[w.Record]
 		r.pd, r.stored, r.row = w, true, w.Queue
 		r.before, r.inApp = r.state(), r.sh.Standing == state.InApp
+		if !u.free(r) {
+			// Its key is another record's in the app for a while yet.
+			again := *w
+			again.Due = u.now + keyWait.Milliseconds()
+			u.putPending(r, &again)
+			continue
+		}
 		recs = append(recs, r)
 	}
 	u.board(recs, c)
 	if !q.Approved() {
-		u.sent(q.Kind(), int64(len(rows)))
+		u.sent(q.Kind(), int64(len(recs)))
 	}
 	return nil
+}
+
+// keyWait is how long a create waits before it looks again whether its key is free.
+const keyWait = 300 * time.Millisecond
+
+// free tells whether no other record has the record's key in the app: to create it now would be to
+// overwrite that one.
+func (u *unit) free(r *rec) bool {
+	if r.pd.Want != state.Put || r.sh.Standing == state.InApp {
+		return true
+	}
+	by := u.leftBy(r.pd.Key)
+	return by == 0 || by == r.sh.ID
 }
 
 // board puts records' wanted states into flights of full batches.
@@ -183,7 +204,7 @@ func (u *unit) board(recs []*rec, c claim) {
 func (u *unit) takeOff(c claim) {
 	var byKind [state.Kinds][]*rec
 	for _, r := range u.order {
-		if r.pd != nil && r.dirtyPd && !r.stored && r.fl == nil && !r.gone && r.pd.Queue.Ready() && r.pd.Due == 0 {
+		if r.pd != nil && r.dirtyPd && !r.stored && r.fl == nil && !r.gone && r.pd.Queue.Ready() && r.pd.Due == 0 && u.free(r) {
 			k := r.pd.Queue.Kind()
 			byKind[k] = append(byKind[k], r)
 		}

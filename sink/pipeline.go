@@ -37,6 +37,9 @@ type Pipeline struct {
 	moves   map[change.ID]*state.Move
 	// inflight has by record what is among the intents.
 	inflight map[int64]*item
+	// leaving has the app keys that a record still has in the app and is about to give up: none is created
+	// with such a key before.
+	leaving map[string]int64
 	// adopting has the app ids that flights are about to adopt, by record.
 	adopting map[string]int64
 	paused   bool
@@ -69,7 +72,7 @@ func newPipeline(e *Engine, d *dispatcher, spec Spec) *Pipeline {
 	}
 	return &Pipeline{
 		e: e, d: d, spec: spec, fields: spec.Program.Fields(), print: spec.Program.Fingerprint(),
-		moves: map[change.ID]*state.Move{}, inflight: map[int64]*item{}, adopting: map[string]int64{}, parts: map[int]*partition{},
+		moves: map[change.ID]*state.Move{}, inflight: map[int64]*item{}, adopting: map[string]int64{}, leaving: map[string]int64{}, parts: map[int]*partition{},
 	}
 }
 
@@ -118,6 +121,12 @@ func (p *Pipeline) open(ctx context.Context) error {
 			return err
 		}
 		p.e.seq.Store(max(p.e.seq.Load(), seq))
+		if err := tx.Leaving(p.id, func(key string, record int64) error {
+			p.leaving[key] = record
+			return nil
+		}); err != nil {
+			return err
+		}
 		return tx.Moves(p.id, func(m *state.Move) error {
 			p.moves[m.Token] = m
 			return nil
@@ -159,16 +168,19 @@ func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
 			if r == nil {
 				return fmt.Errorf("settle intent %d: record %d is not there", in.ID, w.Record)
 			}
-			// The ledger's key state changes from pending to unknown.
-			r.before = keyPending
+			removal := w.RemovalSent || w.Want != state.Put
 			if r.pd != nil {
 				u.ledger.Pending--
 				u.ledger.Superseded++
-				r.pd.Unknown = true
+				r.pd.Unknown, r.pd.RemovalSent = true, removal
 				u.putPending(r, r.pd)
 				continue
 			}
-			w.Unknown = true
+			r.before = keyPending
+			if w.Unknown {
+				r.before = keyUnknown
+			}
+			w.Unknown, w.RemovalSent = true, removal
 			u.putPending(r, w)
 		}
 		return u.tx.DeleteIntent(p.id, in.ID)

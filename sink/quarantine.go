@@ -126,7 +126,9 @@ func (e *Engine) Drop(ctx context.Context, pipeline string, id int64) error {
 		if r != nil {
 			r.sh.Rejected, r.dirtySh = false, true
 			if r.empty() {
-				u.discard(r)
+				if err := u.discard(r); err != nil {
+					return err
+				}
 			}
 		}
 		return u.tx.DeleteQuarantine(p.id, id)

@@ -71,6 +71,9 @@ func (d *dispatcher) record(f *flight) error {
 // settle brings a record up to an item's outcome. It returns when the item may be tried again, Unix ms, 0 for at once or never.
 func (u *unit) settle(r *rec, it *item) (int64, error) {
 	u.ledger.Pending--
+	if it.bare && it.state != applied {
+		r.sh.AppKey, r.dirtySh = change.Value{}, true
+	}
 	switch it.state {
 	case applied:
 		return 0, u.applied(r, it)
@@ -111,6 +114,9 @@ func (u *unit) applied(r *rec, it *item) error {
 	s.AppID, s.Standing = it.appID, state.InApp
 	u.wrote(s, it)
 	r.dirtySh = true
+	if err := u.gaveUp(r, s.AppKey); err != nil {
+		return err
+	}
 	return u.rekind(r)
 }
 
@@ -171,6 +177,9 @@ func (u *unit) removed(r *rec, it *item) error {
 			return err
 		}
 	}
+	if err := u.gaveUp(r, change.Value{}); err != nil {
+		return err
+	}
 	if s.Key == nil && r.pd == nil && !u.moving(s.ID) {
 		r.gone = true
 	}
@@ -198,7 +207,7 @@ func (u *unit) nothing(r *rec, it *item) error {
 		u.wrote(r.sh, it)
 		r.dirtySh = true
 	} else if r.sh.Standing == state.New && r.pd == nil && !r.sh.Rejected && !u.moving(r.sh.ID) {
-		u.discard(r)
+		return u.discard(r)
 	}
 	return u.rekind(r)
 }
@@ -250,14 +259,21 @@ func (u *unit) absent(r *rec, it *item) error {
 	s := r.sh
 	s.Standing, s.AppID, s.Sent, s.Stored = state.New, "", nil, nil
 	r.dirtySh = true
+	if err := u.gaveUp(r, change.Value{}); err != nil {
+		return err
+	}
 	w := it.want
-	switch u.p.spec.OnAppDelete {
+	onGone := u.p.spec.OnAppDelete
+	if w.RemovalSent {
+		onGone = "recreate" // it was us
+	}
+	switch onGone {
 	case "recreate":
 		if r.pd != nil {
 			u.ledger.Superseded++
 			return u.rekind(r)
 		}
-		w.Queue, w.Unknown = state.QueueOf(state.Create, w.Queue.Lane(), false), false
+		w.Queue, w.Unknown, w.RemovalSent = state.QueueOf(state.Create, w.Queue.Lane(), false), false, false
 		u.ledger.Pending++
 		u.putPending(r, w)
 		return nil
@@ -275,7 +291,7 @@ func (u *unit) absent(r *rec, it *item) error {
 		w = r.pd
 		*u.place(w.Queue)--
 	}
-	w.Queue, w.Unknown = state.Held, false
+	w.Queue, w.Unknown, w.RemovalSent = state.Held, false, false
 	u.ledger.Held++
 	u.putPending(r, w)
 	return nil
@@ -284,16 +300,17 @@ func (u *unit) absent(r *rec, it *item) error {
 // again puts an item back among the pending, or gives way to a newer one.
 func (u *unit) again(r *rec, it *item) int64 {
 	unknown := it.want.Unknown || it.state == unsure
+	removal := it.want.RemovalSent || it.state == unsure && it.want.Want != state.Put
 	if r.pd != nil {
 		u.ledger.Superseded++
-		if unknown && !r.pd.Unknown {
-			r.pd.Unknown = true
+		if unknown && !r.pd.Unknown || removal {
+			r.pd.Unknown, r.pd.RemovalSent = unknown, removal
 			u.putPending(r, r.pd)
 		}
 		return 0
 	}
 	w := *it.want
-	w.Unknown, w.Due = unknown, 0
+	w.Unknown, w.RemovalSent, w.Due = unknown, removal, 0
 	if it.result.Err != nil {
 		w.Error = it.result.Err.Error()
 	}

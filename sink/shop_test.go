@@ -192,7 +192,12 @@ func (p *plant) open() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- p.engine.Run(ctx) }()
+	stopped := false
 	p.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
 		cancel()
 		if err := <-ended; err != nil {
 			p.t.Error(err)

@@ -70,7 +70,7 @@ func (u *unit) sweepAway(r *rec, id change.ID, at int64, cause state.Cause) erro
 		u.supersede(r)
 		u.dropPending(r)
 		if r.sh.Standing == state.New {
-			u.discard(r)
+			return u.discard(r)
 		}
 		return nil
 	}

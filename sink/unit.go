@@ -19,6 +19,7 @@ type unit struct {
 	guards [state.Kinds]state.Guard
 	dirty  [state.Kinds]bool         // guards to write
 	moves  map[change.ID]*state.Move // nil: as the pipeline has them
+	left   map[string]int64          // leaving, in the same way
 
 	recs  map[int64]*rec // by ID
 	byKey map[string]*rec
@@ -141,6 +142,9 @@ func (p *Pipeline) follow(u *unit) {
 	if u.moves != nil {
 		p.moves = u.moves
 	}
+	if u.left != nil {
+		p.leaving = u.left
+	}
 	for _, it := range u.done {
 		delete(p.inflight, it.want.Record)
 	}
@@ -261,6 +265,7 @@ func (u *unit) loadPending(first int) error {
 		}
 	}
 	for _, r := range fresh {
+		r.waits = u.claimant(r)
 		r.before, r.inApp = r.state(), r.sh.Standing == state.InApp
 	}
 	return nil
@@ -279,25 +284,7 @@ func (u *unit) dropPending(r *rec) { r.pd, r.dirtyPd = nil, true }
 
 // flush writes what changed.
 func (u *unit) flush() error {
-	// Keys are unique: those that go to another record are given up first.
 	for _, r := range u.order {
-		var err error
-		switch {
-		case r.gone:
-			err = u.flushRecord(r)
-		case r.rekey && r.sh.ID != 0:
-			bare := *r.sh
-			bare.Key = nil
-			err = u.tx.RekeyShadow(u.p.id, &bare)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	for _, r := range u.order {
-		if r.gone {
-			continue
-		}
 		if err := u.flushRecord(r); err != nil {
 			return err
 		}
@@ -365,7 +352,7 @@ func (u *unit) flushRecord(r *rec) error {
 			return err
 		}
 	}
-	if r.fl != nil && r.fl.want.Record == 0 {
+	if r.fl != nil {
 		r.fl.want.Record = r.sh.ID
 	}
 	if !r.dirtyPd {

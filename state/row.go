@@ -98,6 +98,7 @@ type Pending struct {
 	Want        Want
 	Cause       Cause
 	Unknown     bool // it was sent with no answer: the app may have it
+	RemovalSent bool // what was sent with no answer was a removal
 	Attempts    int
 	EventID     change.ID
 	Time        int64  // the event's commit, Unix ms

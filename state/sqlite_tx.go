@@ -288,6 +288,29 @@ func (t *sqliteTx) Disown(pipeline int64, appID string) error {
 	return t.exec("write owner", "DELETE FROM owner WHERE pipeline=? AND app_id=?", pipeline, appID)
 }
 
+func (t *sqliteTx) Leaving(pipeline int64, f func(string, int64) error) error {
+	err := t.q.rows("SELECT app_key, record FROM leaving WHERE pipeline=?", []any{pipeline}, func(scan func(...any) error) error {
+		var key string
+		var record int64
+		if err := scan(&key, &record); err != nil {
+			return err
+		}
+		return called(f(key, record))
+	})
+	if err != nil {
+		return t.fail("read leaving", err)
+	}
+	return nil
+}
+
+func (t *sqliteTx) PutLeaving(pipeline int64, key string, record int64) error {
+	return t.exec("write leaving", "INSERT OR REPLACE INTO leaving (pipeline, app_key, record) VALUES (?, ?, ?)", pipeline, key, record)
+}
+
+func (t *sqliteTx) DeleteLeaving(pipeline int64, key string) error {
+	return t.exec("write leaving", "DELETE FROM leaving WHERE pipeline=? AND app_key=?", pipeline, key)
+}
+
 func (t *sqliteTx) scanPending(f func(*Pending) error) func(func(...any) error) error {
 	return func(scan func(...any) error) error {
 		p := &Pending{}

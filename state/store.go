@@ -70,6 +70,11 @@ type Tx interface {
 	// Own makes record its owner; ErrOwned when another one is.
 	Own(pipeline int64, appID string, record int64) error
 	Disown(pipeline int64, appID string) error
+	// Leaving hands over the values of the app's key field that a record still has there and is about
+	// to give up; PutLeaving adds one, DeleteLeaving takes it away.
+	Leaving(pipeline int64, f func(key string, record int64) error) error
+	PutLeaving(pipeline int64, key string, record int64) error
+	DeleteLeaving(pipeline int64, key string) error
 
 	// PendingByRecord finds wanted states by record.
 	PendingByRecord(pipeline int64, records []int64, f func(*Pending) error) error
