@@ -96,7 +96,13 @@ func TestCheckPrivileges(t *testing.T) {
 
 // TestPositions: a position that does not fit the server is an error, never silently on.
 func TestPositions(t *testing.T) {
-	d := newDatabase(t, "postgres18")
+	for _, server := range []string{"postgres14", "postgres17", "postgres18"} {
+		t.Run(server, func(t *testing.T) { testPositions(t, server) })
+	}
+}
+
+func testPositions(t *testing.T, server string) {
+	d := newDatabase(t, server)
 	d.exec(t, createItems, "CREATE TABLE other (id int PRIMARY KEY)")
 	log := capturetest.NewLog(nil)
 	c := d.harness(t).Start(t, log)

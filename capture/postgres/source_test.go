@@ -110,7 +110,7 @@ func (d *database) harness(tb testing.TB) *capturetest.Harness {
 }
 
 func TestSuite(t *testing.T) {
-	for _, server := range []string{"postgres18"} {
+	for _, server := range []string{"postgres14", "postgres17", "postgres18"} {
 		t.Run(server, func(t *testing.T) {
 			capturetest.Run(t, func(t *testing.T) *capturetest.Harness { return newDatabase(t, server).harness(t) })
 		})

@@ -18,7 +18,7 @@ const (
 	wireBuffer = 128 << 10
 	// silence is how long the server may say nothing before it is taken for gone. The
 	// status message asks for an answer far more often.
-	silence = 2 * time.Minute
+	silence = 5 * time.Minute
 	// maxMessage is the largest message that the protocol lets the server send.
 	maxMessage = 1 << 30
 )
