@@ -10,10 +10,8 @@ import (
 // Identity is what the encoder needs to know of the source, right after Describe;
 // version is penstock's.
 func (s *Source) Identity(version string) change.Source {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	connector := change.MySQL
-	if s.mariadb {
+	if s.mariadb.Load() {
 		connector = change.MariaDB
 	}
 	return change.Source{Connector: connector, Name: s.name, Version: version}
@@ -36,7 +34,7 @@ func (s *Source) Goal(ctx context.Context) (func() bool, error) {
 		return nil, fmt.Errorf("ask source %s for its end: %w", s.name, err)
 	}
 	defer session.close()
-	f, err := readFacts(session)
+	f, err := s.readFacts(session)
 	if err != nil {
 		return nil, fmt.Errorf("ask source %s for its end: %w", s.name, err)
 	}

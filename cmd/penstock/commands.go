@@ -225,7 +225,7 @@ func (c *cli) guardCommand() *cobra.Command {
 }
 
 func (c *cli) sourceCommand() *cobra.Command {
-	root := &cobra.Command{Use: "source", Short: "What a source has at its server: drop"}
+	root := &cobra.Command{Use: "source", Short: "What a source has at its server: drop, reset"}
 	root.AddCommand(&cobra.Command{
 		Use: "drop NAME [DIR]", Short: "Remove a source's slot and publication", Args: cobra.RangeArgs(1, 2),
 		Long: "Remove what capture made at the database server: the replication slot, which keeps WAL, and the publication.\nTo capture the source again its tables are read anew.",
@@ -242,6 +242,12 @@ func (c *cli) sourceCommand() *cobra.Command {
 				return err
 			}
 			return c.counted("drop", 1)
+		},
+	}, &cobra.Command{
+		Use: "reset NAME [DIR]", Short: "Give up a source's position: its tables are read again", Args: cobra.RangeArgs(1, 2),
+		Long: "Give up a position that leads nowhere any more: a slot that is gone or lost, another server, a purged binlog, a log that lost its end.\nThe source's slot is removed, and its tables are read again when penstock runs next; the apps get only what differs, and what was deleted in between goes through the guard.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.resetSource(cmd.Context(), folder(args[1:]), args[0])
 		},
 	})
 	return root

@@ -29,6 +29,8 @@ type database interface {
 	TableAliases() map[string]string
 	// Goal returns a function that tells whether all that is committed now is durable in the log.
 	Goal(ctx context.Context) (func() bool, error)
+	// Reset gives up a position: it returns the resume point from which the tables are read again.
+	Reset(ctx context.Context, resume []byte) ([]byte, error)
 }
 
 // sources has a line for each kind of source block.

@@ -28,6 +28,7 @@ type plant struct {
 	engine  *sink.Engine // nil in capture
 	started time.Time
 	running bool // and not merely opened for a command
+	adopt   bool // go on where log and state differ: an operator has decided so
 
 	mu     sync.Mutex
 	failed map[string]error // pipelines that take nothing in any more
@@ -86,10 +87,11 @@ func (rt *plant) openStream(ctx context.Context) (err error) {
 	case "kafka":
 		var opts stream.KafkaOptions
 		if opts, err = kafkaOptions(s); err == nil {
+			opts.Adopt = rt.adopt
 			rt.log, err = stream.OpenKafka(ctx, opts)
 		}
 	default:
-		rt.log, err = stream.OpenEmbedded(ctx, stream.EmbeddedOptions{Path: filepath.Join(rt.DataDir, "stream.db"), Retention: s.Retention})
+		rt.log, err = stream.OpenEmbedded(ctx, stream.EmbeddedOptions{Path: filepath.Join(rt.DataDir, "stream.db"), Retention: s.Retention, Adopt: rt.adopt})
 	}
 	return err
 }

@@ -15,8 +15,7 @@ import (
 )
 
 func (c *cli) runCommand() *cobra.Command {
-	var untilCaughtUp bool
-	var timeout time.Duration
+	var o runOptions
 	cmd := &cobra.Command{
 		Use: "run [DIR]", Short: "Everything in one process until stopped", Args: cobra.MaximumNArgs(1),
 		Long: `Capture the sources, keep the log and push into the apps, in one process, until stopped.
@@ -24,39 +23,57 @@ func (c *cli) runCommand() *cobra.Command {
 With --until-caught-up the goal is what was committed at the sources when it started (and the snapshot): that is delivered or accounted for,
 then a summary is printed and the command ends with 0, or with 3 when records are quarantined, held or stopped by a guard.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if timeout != 0 && !untilCaughtUp {
+			if o.timeout != 0 && !o.untilCaughtUp {
 				return &exit{exitUsage, errors.New("--timeout goes with --until-caught-up")}
 			}
-			return c.runParts(cmd.Context(), folder(args), partAll, untilCaughtUp, timeout)
+			return c.runParts(cmd.Context(), folder(args), partAll, o)
 		},
 	}
-	cmd.Flags().BoolVar(&untilCaughtUp, "until-caught-up", false, "end when what is at the sources now is in the apps or accounted for")
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "with --until-caught-up: give up after this long, naming what waits")
+	cmd.Flags().BoolVar(&o.untilCaughtUp, "until-caught-up", false, "end when what is at the sources now is in the apps or accounted for")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "with --until-caught-up: give up after this long, naming what waits")
+	o.adoptFlag(cmd)
 	return cmd
 }
 
+// runOptions are the flags of the commands that run a part.
+type runOptions struct {
+	untilCaughtUp bool
+	timeout       time.Duration
+	adopt         bool
+}
+
+func (o *runOptions) adoptFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.adopt, "adopt", false, "start where log and state are found to differ: only after the damage that penstock named was understood")
+}
+
 func (c *cli) captureCommand() *cobra.Command {
-	return &cobra.Command{
+	var o runOptions
+	cmd := &cobra.Command{
 		Use: "capture [DIR]", Short: "The first half alone: sources into Kafka", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.runParts(cmd.Context(), folder(args), partCapture, false, 0)
+			return c.runParts(cmd.Context(), folder(args), partCapture, o)
 		},
 	}
+	o.adoptFlag(cmd)
+	return cmd
 }
 
 func (c *cli) sinkCommand() *cobra.Command {
-	return &cobra.Command{
+	var o runOptions
+	cmd := &cobra.Command{
 		Use: "sink [DIR]", Short: "The second half alone: Kafka into the apps", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.runParts(cmd.Context(), folder(args), partSink, false, 0)
+			return c.runParts(cmd.Context(), folder(args), partSink, o)
 		},
 	}
+	o.adoptFlag(cmd)
+	return cmd
 }
 
 var errCaughtUp = errors.New("caught up")
 
 // runParts starts the parts of a project and runs them until stopped, or caught up.
-func (c *cli) runParts(ctx context.Context, dir, part string, untilCaughtUp bool, timeout time.Duration) error {
+func (c *cli) runParts(ctx context.Context, dir, part string, o runOptions) error {
 	p := load(dir)
 	if p.diags.HasErrors() {
 		return c.refuse(p)
@@ -66,7 +83,7 @@ func (c *cli) runParts(ctx context.Context, dir, part string, untilCaughtUp bool
 		return err
 	}
 	defer rt.close()
-	rt.running = true
+	rt.running, rt.adopt = true, o.adopt
 	if err := rt.openStream(ctx); err != nil {
 		return err
 	}
@@ -96,10 +113,10 @@ func (c *cli) runParts(ctx context.Context, dir, part string, untilCaughtUp bool
 	}
 	defer stopServing()
 	slog.Info("started", "sources", len(rt.sources), "pipelines", len(p.Pipelines), "pid", os.Getpid())
-	if !untilCaughtUp {
+	if !o.untilCaughtUp {
 		return rt.run(ctx)
 	}
-	return c.catchUp(ctx, cancel, rt, timeout)
+	return c.catchUp(ctx, cancel, rt, o.timeout)
 }
 
 // appPatience is how long an app may be down while --until-caught-up waits for it.
