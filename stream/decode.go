@@ -118,7 +118,7 @@ func (d *decoder) decode(data []byte, topic string, partition int, from int64) (
 		d.raw[d.used] = records
 		d.used++
 	}
-	d.messages = slices.Grow(d.messages, min(b.count, len(records)))
+	d.messages = slices.Grow(d.messages, min(b.count, len(records)/7+1)) // a record takes 7 bytes at least
 	for n := 0; n < b.count; n++ {
 		size, k := binary.Varint(records)
 		if k <= 0 || size < 0 || size > int64(len(records)-k) {

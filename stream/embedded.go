@@ -189,7 +189,7 @@ func makeFile(ctx context.Context, path string) (err error) {
 	info, err := os.Stat(path)
 	if err == nil {
 		if info.Size() == 0 {
-			return &DamageError{Missing: path + " is empty", Fix: "put back a backup, or remove it and what lies beside it (" + filepath.Base(path) + "-wal) and take new snapshots"}
+			return &DamageError{Missing: path + " is empty", Fix: "put back a backup, or remove it and what lies beside it (" + filepath.Base(path) + "-wal) and read the tables again"}
 		}
 		if wal, err := os.Stat(path + "-wal"); info.Size()%pageSize != 0 && (err != nil || wal.Size() == 0) {
 			return &DamageError{Missing: path + " is cut off in the middle of a page", Fix: fixBackup}
@@ -200,7 +200,7 @@ func makeFile(ctx context.Context, path string) (err error) {
 		return fmt.Errorf("open stream: %w", err)
 	}
 	if wal, err := os.Stat(path + "-wal"); err == nil && wal.Size() > 0 {
-		return &DamageError{Missing: path + " is gone, and the file " + path + "-wal that belongs to it is there", Fix: "put the file back, or move that file away too and take new snapshots"}
+		return &DamageError{Missing: path + " is gone, and the file " + path + "-wal that belongs to it is there", Fix: "put the file back, or move that file away too and read the tables again"}
 	}
 	fresh := path + ".new"
 	for _, name := range []string{fresh, fresh + "-wal", fresh + "-shm"} {
@@ -340,7 +340,7 @@ func (e *Embedded) loadLanes(ctx context.Context) error {
 	return nil
 }
 
-const fixBackup = "put back a backup of the whole data folder, or move stream.db away and take new snapshots: penstock snapshot"
+const fixBackup = "put back a backup of the whole data folder, or move stream.db away and read the tables again: penstock source reset NAME"
 
 func (e *Embedded) addLane(l *embeddedLane, source string) {
 	t := e.topics[l.topic]

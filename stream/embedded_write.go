@@ -84,7 +84,7 @@ func (e *Embedded) Writer(ctx context.Context, source string, marks Marks) (Writ
 	return w, nil
 }
 
-const fixState = "put back state.db and stream.db of the same backup, or take new snapshots: penstock snapshot"
+const fixState = "put back state.db and stream.db of the same backup, or read the tables again: penstock source reset NAME"
 
 // compare finds what the log or the state has lost. Called with mu.
 func (e *Embedded) compare(source string, s *embeddedSource, known *mark) error {
@@ -119,7 +119,7 @@ func (e *Embedded) compare(source string, s *embeddedSource, known *mark) error 
 }
 
 const (
-	fixTail  = "was an older stream.db put back, or its -wal file removed? Put them back, or take new snapshots: penstock snapshot, " + fixAdopt
+	fixTail  = "was an older stream.db put back, or its -wal file removed? Put them back, or read the tables again: penstock source reset NAME, " + fixAdopt
 	fixAdopt = "then start once with --adopt"
 )
 

@@ -80,7 +80,7 @@ type GapError struct {
 }
 
 func (e *GapError) Error() string {
-	return fmt.Sprintf("read topic %s partition %d for %s: position %d is below the start of the log %d, so %d messages are gone; take a new snapshot of the table: penstock snapshot",
+	return fmt.Sprintf("read topic %s partition %d for %s: position %d is below the start of the log %d, so %d messages are gone; read the tables again: penstock source reset NAME",
 		e.Topic, e.Partition, e.Group, e.Want, e.Start, e.Start-e.Want)
 }
 

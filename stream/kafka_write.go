@@ -101,7 +101,7 @@ func (w *kafkaWriter) start(ctx context.Context) error {
 	return w.readSchemas(ctx)
 }
 
-const fixKafka = "was the topic deleted or made anew, or did the cluster elect an unclean leader? Take new snapshots of its tables: penstock snapshot, " + fixAdopt
+const fixKafka = "was the topic deleted or made anew, or did the cluster elect an unclean leader? Read its tables again: penstock source reset NAME, " + fixAdopt
 
 func newLanes(topic string, n, limit int) []*lane {
 	lanes := make([]*lane, n)
@@ -121,7 +121,7 @@ func (w *kafkaWriter) load(ctx context.Context) (*mark, error) {
 	}
 	m, err := parseMark(data)
 	if err != nil {
-		return nil, &DamageError{Source: w.source, Missing: "the mark in the state is damaged", Fix: "put back a backup of the state, or take new snapshots: penstock snapshot", Err: err}
+		return nil, &DamageError{Source: w.source, Missing: "the mark in the state is damaged", Fix: "put back a backup of the state, or read the tables again: penstock source reset NAME", Err: err}
 	}
 	return m, nil
 }
