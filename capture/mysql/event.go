@@ -70,7 +70,7 @@ func (t *tail) event(h header, start uint64, body []byte) error {
 	case replication.PARTIAL_UPDATE_ROWS_EVENT:
 		return t.partial(body)
 	case replication.INCIDENT_EVENT:
-		return stopf("binlog %s:%d: the server reports an incident: events may be missing from its binary log; take a new snapshot of all tables", t.file, start)
+		return stopf("binlog %s:%d: the server reports an incident: events may be missing from its binary log; read the tables again: penstock source reset", t.file, start)
 	case replication.EXECUTE_LOAD_QUERY_EVENT, replication.BEGIN_LOAD_QUERY_EVENT:
 		return t.statement(string(body))
 	case replication.WRITE_ROWS_EVENTv0, replication.UPDATE_ROWS_EVENTv0, replication.DELETE_ROWS_EVENTv0:
@@ -379,12 +379,12 @@ func (t *tail) rowsEvent(h header, op rowsOp, start uint64, body []byte) error {
 	return nil
 }
 
-// onlyGeneratedMissing: MariaDB leaves virtual columns out of the images.
+// onlyGeneratedMissing: MariaDB leaves generated columns out of the images of updates.
 func (t *tail) onlyGeneratedMissing(m *mapped, rows *rows) bool {
 	for i := range m.layout.fields {
 		out := m.layout.fields[i].out
 		missing := rows.before[i/8]>>(i%8)&1 == 0 || rows.after != nil && rows.after[i/8]>>(i%8)&1 == 0
-		if missing && (out < 0 || !m.table.Columns[out].Generated) {
+		if missing && out >= 0 && !m.table.Columns[out].Generated {
 			return false
 		}
 	}

@@ -378,6 +378,43 @@ func appendINET(dst, b []byte, size int) ([]byte, error) {
 		return dst, fmt.Errorf("inet has %d bytes", size)
 	}
 	full := padded(b, size)
-	addr, _ := netip.AddrFromSlice(full[:size])
-	return addr.AppendTo(dst), nil
+	if size == 4 {
+		return netip.AddrFrom4([4]byte(full[:4])).AppendTo(dst), nil
+	}
+	return appendINET6(dst, full), nil
+}
+
+// appendINET6 appends an address the way MariaDB does: the longest run of zero groups,
+// even a single one, as ::, and an IPv4 address at its end with dots.
+func appendINET6(dst []byte, b [16]byte) []byte {
+	first, length := -1, 0
+	for i := 0; i < 8; i++ {
+		n := 0
+		for i+n < 8 && b[2*(i+n)] == 0 && b[2*(i+n)+1] == 0 {
+			n++
+		}
+		if n > length {
+			first, length = i, n
+		}
+		i += n
+	}
+	if first == 0 && (length == 6 || length == 5 && b[10] == 0xff && b[11] == 0xff) {
+		dst = append(dst, "::"...)
+		if length == 5 {
+			dst = append(dst, "ffff:"...)
+		}
+		return netip.AddrFrom4([4]byte(b[12:])).AppendTo(dst)
+	}
+	for i := 0; i < 8; i++ {
+		if i == first {
+			dst = append(dst, "::"...)
+			i += length - 1
+			continue
+		}
+		if i > 0 && (first < 0 || i != first+length) {
+			dst = append(dst, ':')
+		}
+		dst = strconv.AppendUint(dst, bigEndian(b[2*i:2*i+2]), 16)
+	}
+	return dst
 }

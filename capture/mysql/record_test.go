@@ -151,6 +151,22 @@ func (r *recorder) wait(tb testing.TB, done func([]*change.Event) bool) []*chang
 	}
 }
 
+// waitSnapshots waits until n tables were read: what is written from then on is streamed.
+func (r *recorder) waitSnapshots(tb testing.TB, n int) {
+	tb.Helper()
+	r.wait(tb, func([]*change.Event) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		ends := 0
+		for _, m := range r.markers {
+			if strings.HasPrefix(m, string(change.SnapshotEnd)) {
+				ends++
+			}
+		}
+		return ends >= n
+	})
+}
+
 func atLeast(n int) func([]*change.Event) bool {
 	return func(e []*change.Event) bool { return len(e) >= n }
 }
@@ -248,3 +264,5 @@ func lines(events []*change.Event) (out []string) {
 	}
 	return out
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -30,7 +30,7 @@ func (s *state) snapshot(ctx context.Context, names []string) error {
 		for _, name := range names {
 			s.resume.setTable(name, 0)
 		}
-		return s.commit()
+		return s.durable(ctx)
 	}
 	s.setState("snapshot", "")
 	for _, name := range names {
@@ -54,11 +54,11 @@ func (s *state) snapshot(ctx context.Context, names []string) error {
 			return err
 		}
 	}
-	next := s.resume.Chunk
+	next, first := s.resume.Chunk, true
 	for _, name := range names {
 		// The transaction that begins at the position is not in the view: points are at
 		// the byte before it.
-		if err := s.snapshotTable(ctx, view, s.declared[name], commit-1, &next, at); err != nil {
+		if err := s.snapshotTable(ctx, view, s.declared[name], commit-1, &next, &first, at); err != nil {
 			return fmt.Errorf("snapshot of %s: %w", name, err)
 		}
 		s.resume.setTable(name, commit)
@@ -66,6 +66,17 @@ func (s *state) snapshot(ctx context.Context, names []string) error {
 			return err
 		}
 		s.setTable(name, func(t *capture.TableStatus) { t.Snapshot = "done" })
+	}
+	return s.durable(ctx)
+}
+
+// durable commits and waits until the log has it: what follows is the stream's.
+func (s *state) durable(ctx context.Context) error {
+	if err := s.commit(); err != nil {
+		return err
+	}
+	if err := s.out.Flush(ctx); err != nil {
+		return &stopError{err}
 	}
 	return nil
 }
@@ -177,7 +188,7 @@ func (s *state) beginViewMariaDB(view *session, begin string) (end, error) {
 }
 
 // snapshotTable reads one table in the order of its key.
-func (s *state) snapshotTable(ctx context.Context, view *session, d *declaration, commit uint64, next *uint64, at end) error {
+func (s *state) snapshotTable(ctx context.Context, view *session, d *declaration, commit uint64, next *uint64, first *bool, at end) error {
 	table, place, err := s.tableOf(d)
 	if err != nil {
 		return &stopError{err}
@@ -200,7 +211,7 @@ func (s *state) snapshotTable(ctx context.Context, view *session, d *declaration
 	if err := marker(change.SnapshotBegin); err != nil {
 		return err
 	}
-	r := &snapshotReader{state: s, ctx: ctx, table: table, fields: make([]*declaredColumn, 0, len(table.Columns)), next: next, commit: commit, at: at}
+	r := &snapshotReader{state: s, ctx: ctx, table: table, fields: make([]*declaredColumn, 0, len(table.Columns)), next: next, first: first, commit: commit, at: at}
 	r.event = change.Event{Table: table, Op: change.Read, Snapshot: "true", After: make(change.Row, len(table.Columns))}
 	r.event.Log.File, r.event.Log.Pos, r.event.Log.GTID = at.file, at.pos, ""
 	for i := range d.columns {
@@ -250,6 +261,7 @@ type snapshotReader struct {
 	table  *change.Table
 	fields []*declaredColumn
 	next   *uint64
+	first  *bool // no row of the snapshot was handed over yet
 	commit uint64
 	at     end
 	event  change.Event
@@ -298,6 +310,10 @@ func (r *snapshotReader) take(row []gomysql.FieldValue) error {
 	}
 	r.event.ID = change.NewPointID(r.resume.Epoch, r.commit, r.chunk, r.row)
 	r.event.CommitTime = time.Now()
+	r.event.Snapshot = "true"
+	if *r.first {
+		r.event.Snapshot, *r.first = "first", false
+	}
 	if err := r.out.Event(&r.event); err != nil {
 		return &stopError{err}
 	}

@@ -26,7 +26,6 @@ type Source struct {
 
 	mu        sync.Mutex // guards the rest
 	status    capture.Status
-	mariadb   bool    // what the server said when it was last asked
 	confirmed *resume // durable in the log
 }
 
@@ -55,9 +54,6 @@ func (s *Source) Describe(ctx context.Context) ([]*change.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	s.mariadb = f.mariadb
-	s.mu.Unlock()
 	declared, err := declarations(session, f, s.selected)
 	if err != nil {
 		return nil, err

@@ -75,7 +75,7 @@ func (s *state) connect(ctx context.Context) (err error) {
 	if r[0] != "1" {
 		return fmt.Errorf("%w %s", errBusy, name)
 	}
-	s.facts, err = readFacts(s.lease)
+	s.facts, err = s.readFacts(s.lease)
 	return err
 }
 
@@ -92,16 +92,16 @@ func (s *state) locate() error {
 		if err != nil {
 			return err
 		}
-		chunk := uint64(0)
+		chunk, epoch := uint64(0), uint32(0)
 		if r != nil {
-			chunk = r.Chunk
+			chunk, epoch = r.Chunk, r.Epoch
 		}
-		r = &resume{Version: resumeVersion, Server: s.facts.server, MariaDB: s.facts.mariadb, File: e.file, Pos: e.pos, GTIDs: e.gtids, Chunk: chunk, Tables: map[string]tablePoint{}}
+		r = &resume{Version: resumeVersion, Epoch: epoch, Server: s.facts.server, MariaDB: s.facts.mariadb, File: e.file, Pos: e.pos, GTIDs: e.gtids, Chunk: chunk, Tables: map[string]tablePoint{}}
 		s.resume = r
 		return r.parseGTIDs()
 	}
 	if r.MariaDB != s.facts.mariadb {
-		return stopf("resume: the source was %s and now is %s: take a new snapshot of all tables", product(r.MariaDB), product(s.facts.mariadb))
+		return stopf("resume: the source was %s and now is %s: read the tables again: penstock source reset", product(r.MariaDB), product(s.facts.mariadb))
 	}
 	if r.gtids == nil && s.facts.gtid && r.Server == s.facts.server {
 		s.log.Info("the server has GTIDs now; they are used from the next position on")
@@ -129,14 +129,20 @@ func (s *state) locate() error {
 			continue
 		}
 		if f.size < r.Pos {
-			return s.moveTo(fmt.Sprintf("binlog %s ends at %d, before our position %d: the binary log was reset, or a crash took its end (sync_binlog is not 1)", f.name, f.size, r.Pos))
+			return resetf("binlog %s ends at %d, before our position %d (a crash takes the end of a log where sync_binlog is not 1)", f.name, f.size, r.Pos)
 		}
 		return nil
 	}
 	if mine < first {
 		return s.purged(files[0].name)
 	}
-	return s.moveTo(fmt.Sprintf("binlog %s is gone and the newest is %s: the binary log was reset", r.File, files[len(files)-1].name))
+	return resetf("binlog %s is gone and the newest is %s", r.File, files[len(files)-1].name)
+}
+
+// resetf names a binlog that is no longer the one we have read. GTIDs are no way on
+// from there: after a reset the same ones stand for other transactions.
+func resetf(format string, args ...any) error {
+	return stopf("resume: %s: the server's binary log was reset; what was committed in between is lost to the stream: read the tables again: penstock source reset", fmt.Sprintf(format, args...))
 }
 
 func product(mariadb bool) string {
@@ -146,12 +152,12 @@ func product(mariadb bool) string {
 	return "MySQL"
 }
 
-// moveTo goes on by GTID in binlog files that are not those of the resume point: a
+// moveTo goes on by GTID on another server, whose binlog files are its own: a
 // new epoch of event ids. Without GTIDs there is no way on.
 func (s *state) moveTo(why string) error {
 	r := s.resume
 	if r.gtids == nil || !s.facts.gtid {
-		return stopf("resume: %s; without GTIDs its position can't be found there: take a new snapshot of all tables", why)
+		return stopf("resume: %s; without GTIDs its position can't be found there: read the tables again: penstock source reset", why)
 	}
 	if err := s.checkGTIDs(); err != nil {
 		return fmt.Errorf("resume: %s: %w", why, err)
@@ -170,7 +176,7 @@ func (s *state) moveTo(why string) error {
 func (s *state) purged(first string) error {
 	r := s.resume
 	lost := stopf("resume: the server has purged its binary log up to %s, and we stand at %s: what was committed in between is lost to the stream. "+
-		"Take a new snapshot of all tables, and keep the log longer: SET GLOBAL binlog_expire_logs_seconds = 604800", first, r)
+		"read the tables again: penstock source reset, and keep the log longer: SET GLOBAL binlog_expire_logs_seconds = 604800", first, r)
 	if s.facts.mariadb || r.gtids == nil || !s.facts.gtid {
 		return lost
 	}
@@ -198,9 +204,9 @@ func (s *state) checkGTIDs() error {
 	}
 	switch {
 	case row[0] != "1":
-		return stopf("the server lacks transactions that we have captured (%s): take a new snapshot of all tables", row[2])
+		return stopf("the server lacks transactions that we have captured (%s): read the tables again: penstock source reset", row[2])
 	case row[1] != "1":
-		return stopf("the server has purged transactions that we have not captured: take a new snapshot of all tables")
+		return stopf("the server has purged transactions that we have not captured: read the tables again: penstock source reset")
 	}
 	return nil
 }
@@ -232,11 +238,8 @@ func (s *state) nextChunk(ctx context.Context, next *uint64) (uint64, error) {
 	const reserved = 1000 // numbers made durable at once
 	if *next == s.resume.Chunk {
 		s.resume.Chunk += reserved
-		if err := s.commit(); err != nil {
+		if err := s.durable(ctx); err != nil {
 			return 0, err
-		}
-		if err := s.out.Flush(ctx); err != nil {
-			return 0, &stopError{err}
 		}
 	}
 	n := *next

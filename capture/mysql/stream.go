@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	heartbeat   = 2 * time.Second  // the server says that it is there when it has nothing else
+	heartbeat   = time.Second      // the server says that it is there when it has nothing else
 	readTimeout = 30 * time.Second // silence after which the connection is taken for dead
 	pollStatus  = 5 * time.Second  // how often the server is asked how far behind we are
 )
@@ -87,15 +87,7 @@ func (s *state) wait(ctx context.Context, t *tail, events *replication.BinlogStr
 				return err
 			}
 		case err != nil:
-			err = plain(err)
-			var reset *resetError
-			if errors.As(err, &reset) {
-				if err := s.moveTo(reset.Error()); err != nil {
-					return err
-				}
-				return fmt.Errorf("%w: %w", reset, io.ErrUnexpectedEOF) // connect again
-			}
-			return s.explain(err)
+			return s.explain(plain(err))
 		}
 	}
 }
@@ -119,7 +111,7 @@ func (s *state) poll(t *tail) error {
 // explain makes the server's refusal to send the binlog one that says what to do.
 func (s *state) explain(err error) error {
 	if code(err) == 1236 {
-		return stopf("read binlog from %s: the server refuses (%w): if the log there was purged or reset, take a new snapshot of all tables", s.resume, err)
+		return stopf("read binlog from %s: the server refuses (%w): if the log there was purged or reset, read the tables again: penstock source reset", s.resume, err)
 	}
 	return err
 }
@@ -159,8 +151,7 @@ func (t *tail) position() (string, uint64) {
 func (t *tail) HandleEvent(e *replication.BinlogEvent) error {
 	err := t.take(e.RawData)
 	var stop *stopError
-	var reset *resetError
-	if err == nil || errors.As(err, &stop) || errors.As(err, &reset) {
+	if err == nil || errors.As(err, &stop) {
 		return err
 	}
 	return &stopError{fmt.Errorf("binlog %s:%d: %w", t.file, t.pos, err)}
@@ -232,7 +223,7 @@ func (t *tail) format(h header, raw []byte) error {
 		return stopf("checksum algorithm %d is not known", algorithm)
 	}
 	if t.file == t.resume.File && t.resume.FileTime != 0 && t.resume.FileTime != h.time && !t.started {
-		return &resetError{t.file}
+		return resetf("binlog %s is not the file that was read before", t.file)
 	}
 	t.mu.Lock()
 	if t.file == t.resume.File {
@@ -244,13 +235,6 @@ func (t *tail) format(h header, raw []byte) error {
 		t.pos = max(t.pos, uint64(h.end))
 	}
 	return nil
-}
-
-// resetError: the file has the name of the one that was read before, and is another.
-type resetError struct{ file string }
-
-func (e *resetError) Error() string {
-	return "binlog " + e.file + " is not the one that was read before: the binary log was reset"
 }
 
 // rotate says which file comes next, or at the start of a connection which is sent.
@@ -290,7 +274,7 @@ func (t *tail) begin(file string) error {
 		if is, err := fileNumber(file); err != nil {
 			return err
 		} else if is < was {
-			return stopf("binlog number goes back from %s to %s: the binary log was reset; take a new snapshot of all tables", t.file, file)
+			return resetf("the binlog's number goes back from %s to %s", t.file, file)
 		}
 	}
 	t.file = file

@@ -17,6 +17,10 @@ func (s *Source) tableOf(d *declaration) (*change.Table, []int, error) {
 	return s.makeTable(d.database, d.name, columns, d.key, d)
 }
 
+// leavesOutGenerated: MariaDB's updates do not carry generated columns, changed or not,
+// so they are not captured there.
+func (s *Source) leavesOutGenerated() bool { return s.mariadb.Load() }
+
 // makeTable makes a table of columns. What the columns alone do not tell is taken
 // from the declaration's columns that are stored the same way; d may be nil.
 func (s *Source) makeTable(database, name string, columns []column, key []int, d *declaration) (*change.Table, []int, error) {
@@ -36,6 +40,9 @@ func (s *Source) makeTable(database, name string, columns []column, key []int, d
 		if d != nil {
 			if declared = d.column(c.name); declared != nil && declared.same(c) {
 				c.declared = declared.declared
+				if declared.generated && s.leavesOutGenerated() {
+					continue
+				}
 			} else {
 				declared = nil
 			}

@@ -179,7 +179,8 @@ func (o *optional) read(kind byte, r *reader) {
 				r.err = errShort
 				return
 			}
-			columns[i].unsigned = r.b[n/8]>>(7-n%8)&1 == 1
+			// A YEAR counts as unsigned in one product and not in the other.
+			columns[i].unsigned = r.b[n/8]>>(7-n%8)&1 == 1 && columns[i].typ != gomysql.MYSQL_TYPE_YEAR
 			n++
 		}
 	case replication.TABLE_MAP_OPT_META_DEFAULT_CHARSET, replication.TABLE_MAP_OPT_META_ENUM_AND_SET_DEFAULT_CHARSET:
