@@ -39,6 +39,13 @@ type Source interface {
 	Drop(ctx context.Context) error
 }
 
+// TakenError is a problem that Check finds because someone captures already: who looks
+// at a project that runs knows by whom.
+type TakenError struct{ Err error }
+
+func (e *TakenError) Error() string { return e.Err.Error() }
+func (e *TakenError) Unwrap() error { return e.Err }
+
 // Output is what a source emits into, from one goroutine, in order. Each call may
 // block (back-pressure); an error ends Run with it. Nothing handed over is kept after
 // the call returns, except a *change.Table, which is immutable.

@@ -100,8 +100,11 @@ func (s *Source) slotProblems(srv *server, r *resume) (out []error) {
 		add("slot %s is of database %s, the url names %s: set slot to another name", name, slot.database, srv.database)
 		return out
 	}
+	taken := func(format string, args ...any) {
+		out = append(out, &capture.TakenError{Err: fmt.Errorf(format, args...)})
+	}
 	if slot.pid != 0 {
-		add("slot %s is in use by pid %d (application_name %q): stop that process, set slot to another name, or SELECT pg_terminate_backend(%d)", name, slot.pid, slot.application, slot.pid)
+		taken("slot %s is in use by pid %d (application_name %q): stop that process, set slot to another name, or SELECT pg_terminate_backend(%d)", name, slot.pid, slot.application, slot.pid)
 	}
 	switch {
 	case slot.walStatus == "lost" || slot.invalidation != "":
@@ -111,7 +114,7 @@ func (s *Source) slotProblems(srv *server, r *resume) (out []error) {
 		}
 		add("slot %s is lost (%s): the server removed changes before they were captured; %s, then read the tables again: penstock source reset %s; a larger max_slot_wal_keep_size keeps it from happening again", name, reason, drop, s.name)
 	case r == nil && s.cfg.Snapshot == SnapshotInitial:
-		add("slot %s exists, but this project has no position for it: if no other penstock uses it, %s (or penstock source drop %s), else set slot to another name", name, drop, s.name)
+		taken("slot %s exists, but this project has no position for it: if no other penstock uses it, %s (or penstock source drop %s), else set slot to another name", name, drop, s.name)
 	case r != nil && r.Snapshot == snapshotDone && slot.confirmed > r.LSN:
 		add("slot %s is ahead of us: it was read up to %s, our log ends at %s; what is between was given to another reader, or our log is an old copy; read the tables again: penstock source reset %s", name, lsnText(slot.confirmed), lsnText(r.LSN), s.name)
 	}

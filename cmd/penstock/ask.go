@@ -66,9 +66,11 @@ func (c *cli) openQuietly(ctx context.Context, p *project) (*plant, error) {
 		rt.close()
 		return nil, err
 	}
-	if err := rt.recall(ctx); err != nil {
-		rt.close()
-		return nil, err
+	for name := range p.sources {
+		if err := rt.recall(ctx, name); err != nil {
+			rt.close()
+			return nil, err
+		}
 	}
 	if err := rt.openEngine(ctx, false); err != nil {
 		rt.close()
@@ -84,16 +86,14 @@ func (c *cli) openQuietly(ctx context.Context, p *project) (*plant, error) {
 	return rt, nil
 }
 
-// recall takes the tables' schemas from the stream, which needs no database.
-func (rt *plant) recall(ctx context.Context) error {
-	for name := range rt.project.sources {
-		known, err := stream.LatestSchemas(ctx, rt.log, name)
-		if err != nil {
-			return err
-		}
-		for _, t := range known {
-			rt.tables[name] = append(rt.tables[name], t)
-		}
+// recall takes a source's schemas from the stream, which needs no database.
+func (rt *plant) recall(ctx context.Context, source string) error {
+	known, err := stream.LatestSchemas(ctx, rt.log, source)
+	if err != nil {
+		return err
+	}
+	for _, t := range known {
+		rt.tables[source] = append(rt.tables[source], t)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"sync"
 	"time"
@@ -82,18 +83,27 @@ func openStore(p *project, part string) (*plant, error) {
 }
 
 // openStream opens the log.
-func (rt *plant) openStream(ctx context.Context) (err error) {
-	switch s := rt.Stream; s.Kind {
-	case "kafka":
-		var opts stream.KafkaOptions
-		if opts, err = kafkaOptions(s); err == nil {
-			opts.Adopt = rt.adopt
-			rt.log, err = stream.OpenKafka(ctx, opts)
+func (rt *plant) openStream(ctx context.Context) error {
+	s := rt.Stream
+	if s.Kind == "kafka" {
+		opts, err := kafkaOptions(s)
+		if err != nil {
+			return err
 		}
-	default:
-		rt.log, err = stream.OpenEmbedded(ctx, stream.EmbeddedOptions{Path: filepath.Join(rt.DataDir, "stream.db"), Retention: s.Retention, Adopt: rt.adopt})
+		opts.Adopt = rt.adopt
+		log, err := stream.OpenKafka(ctx, opts)
+		if err != nil {
+			return err
+		}
+		rt.log = log
+		return nil
 	}
-	return err
+	log, err := stream.OpenEmbedded(ctx, stream.EmbeddedOptions{Path: filepath.Join(rt.DataDir, "stream.db"), Retention: s.Retention, Adopt: rt.adopt})
+	if err != nil {
+		return err
+	}
+	rt.log = log
+	return nil
 }
 
 func (rt *plant) close() {
@@ -126,7 +136,16 @@ func (rt *plant) openSources(ctx context.Context) error {
 			return fmt.Errorf("open the stream for source %s: %w", block.Name, err)
 		}
 		rt.sources[block.Name] = &reading{database: src, name: block.Name, writer: w, stats: capture.NewStats()}
-		if err := src.Check(ctx, w.Resume()); err != nil {
+		err = src.Check(ctx, w.Resume())
+		var unreachable net.Error
+		if w.Resume() != nil && errors.As(err, &unreachable) {
+			slog.Warn("source does not answer; capture goes on when it does", "source", block.Name, "error", err)
+			if err := rt.recall(ctx, block.Name); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
 			for _, problem := range unjoin(err) {
 				rt.diags = append(rt.diags, config.Errorf("E0402", block.Range.Ptr(), fmt.Sprintf("Source %q can't be captured", block.Name), problem.Error()))
 			}
@@ -140,7 +159,7 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 	if err := rt.describe(ctx); err != nil {
 		return err
 	}
-	programs, err := rt.compile(ctx, live)
+	programs, err := rt.compile(ctx, live, rt.known)
 	if err != nil {
 		return err
 	}
@@ -171,6 +190,18 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 	}
 	rt.engine, err = sink.New(ctx, opts)
 	return err
+}
+
+// known tells whether a pipeline has run before with the same rules: then it may start
+// while its app does not answer.
+func (rt *plant) known(pipeline, fingerprint string) bool {
+	known := false
+	err := rt.store.View(context.Background(), func(tx state.Tx) error {
+		kept, err := tx.Pipeline(pipeline)
+		known = err == nil && kept.ID != 0 && kept.Fingerprint == fingerprint
+		return err
+	})
+	return err == nil && known
 }
 
 // matchFirst tells whether `match` is by a field that the app does not keep unique.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -184,9 +185,9 @@ func (p *project) object(ctx context.Context, pipe *config.Pipeline) (*transform
 	return out, nil
 }
 
-// compile checks and compiles the pipelines against the described tables, and with
-// live also against the apps' objects.
-func (p *project) compile(ctx context.Context, live bool) (map[string]*program, error) {
+// compile checks and compiles the pipelines against the described tables, and with live
+// also against the apps' objects; a known pipeline whose app does not answer is let off that.
+func (p *project) compile(ctx context.Context, live bool, known func(pipeline, fingerprint string) bool) (map[string]*program, error) {
 	out := map[string]*program{}
 	for _, pipe := range p.Pipelines {
 		if pipe.Key.Expr == nil || p.sources[pipe.From.Source] == nil {
@@ -202,13 +203,17 @@ func (p *project) compile(ctx context.Context, live bool) (map[string]*program, 
 			continue
 		}
 		var object *transform.Object
+		var silent error
 		if live && p.apps[pipe.To.App] != nil {
-			var err error
-			if object, err = p.object(ctx, pipe); err != nil {
-				return nil, fmt.Errorf("describe %s of app %s: %w", pipe.To.Object, pipe.To.App, err)
-			}
+			object, silent = p.object(ctx, pipe)
 		}
 		prog, ds := transform.Compile(pipe, table, object, transform.Env{Files: p.Files()})
+		if silent != nil {
+			if ds.HasErrors() || !known(pipe.Name, prog.Fingerprint()) {
+				return nil, fmt.Errorf("describe %s of app %s: %w", pipe.To.Object, pipe.To.App, silent)
+			}
+			slog.Warn("app does not answer; its fields are not checked this time", "app", pipe.To.App, "pipeline", pipe.Name, "error", silent)
+		}
 		p.diags = append(p.diags, ds...)
 		if !ds.HasErrors() {
 			out[pipe.Name] = &program{Program: prog, pipeline: pipe, table: table, files: p.Files()}

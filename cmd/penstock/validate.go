@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/penstock-cdc/penstock/capture"
 	"github.com/penstock-cdc/penstock/config"
 )
 
@@ -76,12 +79,17 @@ func (p *project) checkLive(ctx context.Context) (failures []error) {
 		limit, cancel := context.WithTimeout(ctx, 30*time.Second)
 		if err := src.Check(limit, nil); err != nil {
 			for _, problem := range unjoin(err) {
+				var taken *capture.TakenError
+				if errors.As(problem, &taken) && p.hasRun() {
+					continue // by this project
+				}
 				p.diags = append(p.diags, config.Errorf("E0402", block.Range.Ptr(), fmt.Sprintf("Source %q can't be captured", block.Name), problem.Error()))
 			}
-		} else if tables, err := src.Describe(limit); err != nil {
-			failures = append(failures, err)
-		} else {
+		}
+		if tables, err := src.Describe(limit); err == nil {
 			p.tables[block.Name] = tables
+		} else if !p.diags.HasErrors() {
+			failures = append(failures, err)
 		}
 		cancel()
 	}
@@ -101,10 +109,20 @@ func (p *project) checkLive(ctx context.Context) (failures []error) {
 			delete(p.sources, name) // its pipelines can't be checked
 		}
 	}
-	if _, err := p.compile(ctx, true); err != nil {
+	if _, err := p.compile(ctx, true, func(string, string) bool { return false }); err != nil {
 		failures = append(failures, err)
 	}
 	return failures
+}
+
+// hasRun tells whether the project's data folder has a state.
+func (p *project) hasRun() bool {
+	for _, part := range []string{partAll, partCapture} {
+		if _, err := os.Stat(filepath.Join(p.partFolder(part), "state.db")); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // unjoin returns the errors that errors.Join has put into one, at any depth.
