@@ -275,14 +275,14 @@ func (c *cli) stateCommand() *cobra.Command {
 }
 
 func (c *cli) demoCommand() *cobra.Command {
-	var postgres string
+	var postgres, cache string
 	var port int
 	o := demo.Options{}
 	cmd := &cobra.Command{
 		Use: "demo", Short: "The main job, watched: a database, a CRM, and a kill -9 in the middle", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if postgres != "" {
-				return demo.Database(postgres, port, cmd.InOrStdin(), c.out)
+				return demo.Database(postgres, cache, port, cmd.InOrStdin(), c.out)
 			}
 			o.DatabaseURL, o.Out, o.Err = os.Getenv("DEMO_DATABASE_URL"), c.out, c.err
 			if f, ok := c.out.(*os.File); ok {
@@ -295,8 +295,10 @@ func (c *cli) demoCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&o.Load, "load", 25*time.Second, "how long the workload runs")
 	cmd.Flags().Uint64Var(&o.Seed, "seed", 1, "of the workload")
 	cmd.Flags().StringVar(&postgres, "postgres", "", "run a Postgres in this folder (for the demo itself)")
+	cmd.Flags().StringVar(&cache, "cache", "", "where that Postgres' binaries are kept")
 	cmd.Flags().IntVar(&port, "port", 0, "of that Postgres")
-	_ = cmd.Flags().MarkHidden("postgres")
-	_ = cmd.Flags().MarkHidden("port")
+	for _, internal := range []string{"postgres", "cache", "port"} {
+		_ = cmd.Flags().MarkHidden(internal)
+	}
 	return cmd
 }

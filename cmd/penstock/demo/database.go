@@ -22,16 +22,16 @@ const fallbackVersion = embedded.V18
 
 // Database runs a Postgres in dir until stdin ends: the demo starts it as a process of
 // its own, since Postgres refuses to run as root.
-func Database(dir string, port int, stdin io.Reader, out io.Writer) error {
+func Database(dir, cache string, port int, stdin io.Reader, out io.Writer) error {
 	cfg := embedded.DefaultConfig().Version(fallbackVersion).Port(uint32(port)).
 		Username("shop").Password("shop").Database("shop").
-		DataPath(filepath.Join(dir, "data")).RuntimePath(filepath.Join(dir, "run")).CachePath(filepath.Join(dir, "..", "cache")).
+		DataPath(filepath.Join(dir, "data")).RuntimePath(filepath.Join(dir, "run")).CachePath(cache).
 		StartParameters(map[string]string{"wal_level": "logical", "listen_addresses": "127.0.0.1", "unix_socket_directories": dir}).
 		Logger(io.Discard)
 	if bin := serverBinaries(); bin != "" {
 		cfg = cfg.BinariesPath(bin)
 	} else {
-		cfg = cfg.BinariesPath(filepath.Join(dir, "..", "cache", string(fallbackVersion)))
+		cfg = cfg.BinariesPath(filepath.Join(cache, string(fallbackVersion)))
 	}
 	server := embedded.NewDatabase(cfg)
 	if err := server.Start(); err != nil {
@@ -96,9 +96,13 @@ func startDatabase(ctx context.Context, url, dir string, stderr io.Writer) (*dat
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, "demo", "--postgres", home, "--port", strconv.Itoa(port))
+	cache, err := cacheFolder()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "demo", "--postgres", home, "--cache", cache, "--port", strconv.Itoa(port))
 	if os.Getuid() == 0 {
-		if err := asNobody(cmd, dir, home); err != nil {
+		if err := asNobody(cmd, dir, home, cache); err != nil {
 			return nil, err
 		}
 	}
@@ -133,9 +137,23 @@ func startDatabase(ctx context.Context, url, dir string, stderr io.Writer) (*dat
 	return db, nil
 }
 
+// cacheFolder is where downloaded server binaries are kept. Root's own cache is closed to
+// the user nobody, as whom the server runs then.
+func cacheFolder() (string, error) {
+	base := "/var/cache"
+	if os.Getuid() != 0 {
+		var err error
+		if base, err = os.UserCacheDir(); err != nil {
+			return "", err
+		}
+	}
+	cache := filepath.Join(base, "penstock-demo")
+	return cache, os.MkdirAll(cache, 0o755)
+}
+
 // asNobody makes the command run as the user nobody, whom Postgres accepts, with a copy
 // of this program and folders that this user may use.
-func asNobody(cmd *exec.Cmd, dir, home string) error {
+func asNobody(cmd *exec.Cmd, dir, home, cache string) error {
 	nobody, err := user.Lookup("nobody")
 	if err != nil {
 		return fmt.Errorf("start Postgres: it refuses to run as root, and there is no user nobody: %w", err)
@@ -143,10 +161,6 @@ func asNobody(cmd *exec.Cmd, dir, home string) error {
 	uid, err1 := strconv.ParseUint(nobody.Uid, 10, 32)
 	gid, err2 := strconv.ParseUint(nobody.Gid, 10, 32)
 	if err := errors.Join(err1, err2); err != nil {
-		return err
-	}
-	cache := filepath.Join(dir, "cache")
-	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
 	}
 	program := filepath.Join(dir, "penstock")

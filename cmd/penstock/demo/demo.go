@@ -11,11 +11,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -243,7 +246,11 @@ func (d *demo) finish(ctx context.Context, conn *pgx.Conn, work *load) error {
 	if err != nil && (!errors.As(err, &ended) || ended.ExitCode() != 3) {
 		return fmt.Errorf("catch up: %w\n%s", err, out)
 	}
-	fmt.Fprintf(d.Out, "%s\n", bytes.TrimSpace(out))
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, ": caught up;") {
+			d.screen.say("%s", strings.TrimSpace(line))
+		}
+	}
 	want, rejected, err := expected(ctx, conn)
 	if err != nil {
 		return err
@@ -252,7 +259,7 @@ func (d *demo) finish(ctx context.Context, conn *pgx.Conn, work *load) error {
 	if err != nil {
 		return err
 	}
-	listed, reasons, err := d.quarantined(ctx)
+	listed, reasons, example, err := d.quarantined(ctx)
 	if err != nil {
 		return err
 	}
@@ -262,7 +269,7 @@ func (d *demo) finish(ctx context.Context, conn *pgx.Conn, work *load) error {
 			diffs = append(diffs, difference{key, "dirty, but not in quarantine"})
 		}
 	}
-	d.screen.say("Rejected, and listed in quarantine: %d customers (%v). The rest flowed on.", len(listed), reasons)
+	d.screen.say("Rejected while the rest flowed on, and listed by penstock dlq list: %s (for example: %s).", strings.Join(reasons, ", "), example)
 	for i, diff := range diffs {
 		if i == 10 {
 			d.screen.say("... and %d more", len(diffs)-i)
@@ -280,34 +287,43 @@ func (d *demo) finish(ctx context.Context, conn *pgx.Conn, work *load) error {
 	return nil
 }
 
-// quarantined asks `penstock dlq list` for the customers in quarantine and their number by reason.
-func (d *demo) quarantined(ctx context.Context) (keys map[string]bool, reasons map[string]int, err error) {
+// quarantined asks `penstock dlq list` for the customers in quarantine, their number by
+// reason, and one of the messages.
+func (d *demo) quarantined(ctx context.Context) (keys map[string]bool, reasons []string, example string, err error) {
 	cmd, err := d.command(ctx, "dlq", "list", "--output", "json", d.dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, nil, fmt.Errorf("list quarantine: %w", err)
+		return nil, nil, "", fmt.Errorf("list quarantine: %w", err)
 	}
-	keys, reasons = map[string]bool{}, map[string]int{}
+	keys = map[string]bool{}
+	counts := map[string]int{}
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var entry struct {
-			Type, Reason string
-			Key          struct {
+			Type, Reason, Message string
+			Key                   struct {
 				ID json.Number `json:"id"`
 			}
 		}
-		if err := dec.Decode(&entry); errors.Is(err, io.EOF) {
-			return keys, reasons, nil
-		} else if err != nil {
-			return nil, nil, fmt.Errorf("read quarantine: %w", err)
+		err := dec.Decode(&entry)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, nil, "", fmt.Errorf("read quarantine: %w", err)
 		}
 		if entry.Type == "quarantined" {
 			keys[entry.Key.ID.String()] = true
-			reasons[entry.Reason]++
+			counts[entry.Reason]++
+			example = entry.Message
 		}
 	}
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		reasons = append(reasons, fmt.Sprintf("%d %s", counts[reason], reason))
+	}
+	return keys, reasons, example, nil
 }
 
 // keep leaves database, CRM and penstock running until ctx ends.
