@@ -59,6 +59,14 @@ func load(dir string) *project {
 			p.apps[block.Name] = app
 		}
 	}
+	if cfg.RequiredVersion != "" && version != "dev" {
+		if ok, err := meets(version, cfg.RequiredVersion); err != nil {
+			p.diags = append(p.diags, config.Errorf("E0107", nil, "required_version can't be used", err.Error()))
+		} else if !ok {
+			p.diags = append(p.diags, config.Errorf("E0112", nil, fmt.Sprintf("This is penstock %s", version),
+				fmt.Sprintf("The project asks for required_version = %q: install one of those.", cfg.RequiredVersion)))
+		}
+	}
 	for _, pipe := range cfg.Pipelines {
 		p.diags = append(p.diags, p.checkEnds(pipe)...)
 	}
