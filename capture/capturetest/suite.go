@@ -553,6 +553,8 @@ func testLogFails(t *testing.T, h *Harness) {
 	log := NewLog(nil)
 	c := h.Start(t, log)
 	c.Streaming(t)
+	h.Exec(t, "INSERT INTO "+h.name("items")+" VALUES (0, 'a', 1, 1, NULL)")
+	waitEvents(t, log, h.topic("items"), 1) // the snapshot's end is durable with it
 	full := errors.New("disk full")
 	log.Fail(full)
 	h.Exec(t, "INSERT INTO "+h.name("items")+" VALUES (1, 'a', 1, 1, NULL)")
@@ -562,7 +564,7 @@ func testLogFails(t *testing.T, h *Harness) {
 	log.Fail(nil)
 	log.Crash()
 	h.Start(t, log).Streaming(t)
-	compare(t, "events", waitEvents(t, log, h.topic("items"), 1), []string{"c after 1 a 1 1.00 NULL"})
+	compare(t, "events", waitEvents(t, log, h.topic("items"), 2), []string{"c after 0 a 1 1.00 NULL", "c after 1 a 1 1.00 NULL"})
 }
 
 // testConfirm: what is durable is confirmed, and no more than that.
