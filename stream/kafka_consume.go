@@ -121,7 +121,7 @@ func (k *Kafka) member(ctx context.Context, group string, topics []string, count
 			return ctx.Err()
 		}
 		if err != nil {
-			if !passing(err) && !errors.Is(err, kafka.UnknownMemberId) && !errors.Is(err, kafka.IllegalGeneration) && !errors.Is(err, kafka.UnknownTopicOrPartition) {
+			if !passing(err) && !rejoins(err) {
 				return fmt.Errorf("join group: %w", err)
 			}
 			if !wait.sleep(ctx, k.opts.Logger, "join group", err) {
@@ -137,6 +137,19 @@ func (k *Kafka) member(ctx context.Context, group string, topics []string, count
 			return err
 		}
 	}
+}
+
+// rejoins tells whether a group's answer means no more than: join again.
+func rejoins(err error) bool {
+	for _, code := range []kafka.Error{
+		kafka.UnknownMemberId, kafka.IllegalGeneration, kafka.RebalanceInProgress, kafka.UnknownTopicOrPartition, kafka.MemberIDRequired,
+		kafka.GroupLoadInProgress, kafka.GroupCoordinatorNotAvailable, kafka.NotCoordinatorForGroup,
+	} {
+		if errors.Is(err, code) {
+			return true
+		}
+	}
+	return false
 }
 
 var errChanged = errors.New("topics or partitions were added")
