@@ -28,7 +28,9 @@ type transaction struct {
 	rows   uint64 // rows events so far, those of tables that are not captured too
 	order  int64  // events so far
 	sent   bool   // something was captured
-	xa     bool
+	xa     bool   // an XA transaction: its rows are held until it is known to be committed
+	held   []held
+	size   int // bytes held
 }
 
 // innerDecoder unfolds compressed transactions.
@@ -112,6 +114,7 @@ func (t *tail) gtid(h header, start uint64, body []byte) error {
 		g := gomysql.MariadbGTID{DomainID: uint32(domain), ServerID: h.serverID, SequenceNumber: sequence}
 		t.tx.gtid = g.String()
 		t.tx.begun = flags&replication.BINLOG_MARIADB_FL_STANDALONE == 0
+		t.tx.xa = flags&flagPreparedXA != 0 // it has no XA START of its own
 	case replication.GTID_TAGGED_LOG_EVENT:
 		e := replication.GtidTaggedLogEvent{}
 		if err := decodeTagged(&e, body); err != nil {
@@ -144,6 +147,9 @@ func (t *tail) gtid(h header, start uint64, body []byte) error {
 	t.tx.id = t.tx.gtid
 	return nil
 }
+
+// flagPreparedXA is FL_PREPARED_XA of MariaDB's GTID event.
+const flagPreparedXA = 64
 
 // decodeTagged keeps a malformed event from ending the process.
 func decodeTagged(e *replication.GtidTaggedLogEvent, body []byte) (err error) {
@@ -317,7 +323,7 @@ func (d *declaration) matches(m *tableMap) bool {
 	return true
 }
 
-// rowsEvent hands over the rows of one event.
+// rowsEvent takes the rows of one event.
 func (t *tail) rowsEvent(h header, op rowsOp, start uint64, body []byte) error {
 	id, err := rowsTable(body)
 	if err != nil {
@@ -335,6 +341,14 @@ func (t *tail) rowsEvent(h header, op rowsOp, start uint64, body []byte) error {
 	if !t.tx.open {
 		return fmt.Errorf("rows outside a transaction")
 	}
+	if t.tx.xa { // whether it is committed comes later
+		return t.hold(held{header: h, op: op, start: start, number: number, table: m, body: body})
+	}
+	return t.sendRows(h, op, start, number, m, body)
+}
+
+// sendRows hands over the rows of one event of a captured table.
+func (t *tail) sendRows(h header, op rowsOp, start, number uint64, m *mapped, body []byte) error {
 	rows, err := parseRows(h.kind, body)
 	if err != nil {
 		return fmt.Errorf("read rows of %s: %w", m.name, err)

@@ -11,9 +11,11 @@ import (
 
 type tlsSettings = tls.Config
 
-// idleDialer makes connections that tell when a read would have to wait.
+// idleDialer makes connections. The first one is the stream's: it tells when a read
+// would have to wait. The driver makes another to end it.
 type idleDialer struct {
-	idle func() // called by the goroutine that reads
+	idle   func() // called by the goroutine that reads
+	dialed bool
 }
 
 func (d *idleDialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -24,6 +26,10 @@ func (d *idleDialer) dial(ctx context.Context, network, address string) (net.Con
 	if err != nil {
 		return nil, err
 	}
+	if d.dialed {
+		return conn, nil
+	}
+	d.dialed = true
 	c := &idleConn{Conn: conn, dialer: d}
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {

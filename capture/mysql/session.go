@@ -31,7 +31,8 @@ func (a *address) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, stop: context.AfterFunc(ctx, func() { _ = conn.Close() })}
+	network := conn.Conn.Conn // closed alone, as another goroutine may be at work on the rest
+	s := &session{conn: conn, stop: context.AfterFunc(ctx, func() { _ = network.Close() })}
 	if _, err := s.exec("SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = '', SESSION wait_timeout = 28800"); err != nil {
 		s.close()
 		return nil, fmt.Errorf("set up session: %w", err)

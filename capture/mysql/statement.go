@@ -31,7 +31,7 @@ func (t *tail) query(h header, start uint64, q query) error {
 		}
 		return t.commitTransaction()
 	case "XA":
-		return t.xa(words, start)
+		return t.xa(words)
 	}
 	if err := t.ensureOpen(h, start); err != nil {
 		return err
