@@ -137,6 +137,8 @@ func (s *Source) Run(ctx context.Context, resumeText []byte, out capture.Output)
 	if err != nil {
 		return err
 	}
+	// What a session has handed over may not be durable when the next one begins: only the log's own word counts.
+	s.Confirm(resumeText)
 	wait := firstWait
 	for {
 		began := time.Now()

@@ -64,7 +64,6 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 	defer w.close()
 	defer w.whenDone(ctx)()
 
-	s.confirmTo(r.LSN)
 	s.setPosition(r.LSN, r.LSN, time.Time{})
 	options := fmt.Sprintf("proto_version '2', publication_names %s", quoteLiteral(quoteIdentifier(s.cfg.Publication)))
 	if s.cfg.Messages {

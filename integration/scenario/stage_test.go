@@ -3,6 +3,7 @@ package scenario
 import (
 	"bytes"
 	"crypto/rand"
+	"fmt"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -59,8 +60,13 @@ func database(ts *testscript.TestScript, args []string) {
 	ts.Setenv("SHOP_KIND", u.Scheme)
 	ts.Setenv("SHOP_URL", u.String())
 	ts.Setenv("SHOP_SCHEMA", schema)
-	// Slots are of the whole server.
-	ts.Setenv("SHOP_SLOT", "s_"+strings.Trim(u.Path, "/"))
+	// Slots are of the whole server. Of MySQL there is none, and SHOP_SLOT_LINE is a comment.
+	slot := "s_" + strings.Trim(u.Path, "/")
+	ts.Setenv("SHOP_SLOT", slot)
+	ts.Setenv("SHOP_SLOT_LINE", "# no slot")
+	if u.Scheme == "postgres" {
+		ts.Setenv("SHOP_SLOT_LINE", fmt.Sprintf("slot = %q", slot))
+	}
 }
 
 // kafka sets KAFKA to a shared broker and SHOP to a name for a source whose topics no other test has.
