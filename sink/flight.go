@@ -30,7 +30,7 @@ func (d *dispatcher) fly(ctx context.Context, f *flight) {
 func (d *dispatcher) pushAll(ctx context.Context, f *flight, l Limits) {
 	var groups [4][]*item
 	for _, it := range f.items {
-		if it.state == todo && it.plan(f.p) {
+		if it.state == todo && !it.hold && it.plan(f.p) {
 			groups[it.action] = append(groups[it.action], it)
 		}
 	}
@@ -61,6 +61,10 @@ func (it *item) plan(p *Pipeline) bool {
 	it.write, it.sent = it.write[:0], it.sent[:0]
 	fields := p.remap(w.Layout, w.Fields)
 	known := it.appID != ""
+	if !known && w.Key.IsNull() {
+		it.state = nothing // only a key to give up, and nothing in the app
+		return false
+	}
 	it.action = Upsert
 	if known {
 		it.action = Update
@@ -80,7 +84,8 @@ func (it *item) plan(p *Pipeline) bool {
 		}
 		it.write = append(it.write, Field{p.fields[i].Name, v})
 	}
-	if known && len(it.write) == 0 {
+	// With no field known, it is only to be settled what was sent before: see giveUp.
+	if known && len(it.write) == 0 || !known && len(it.sent) == 0 && len(fields) > 0 {
 		it.state = nothing
 	}
 	return it.state == todo
@@ -139,7 +144,7 @@ func (d *dispatcher) passKeys(ctx context.Context, f *flight, l Limits) {
 	var items []*item
 	for _, it := range f.items {
 		var conflict *ConflictError
-		if it.state == refused && it.action == Update && !it.adopt && it.base.AppKey != it.want.Key && errors.As(it.result.Err, &conflict) {
+		if it.state == refused && it.action == Update && (!it.adopt || it.want.Unknown) && it.base.AppKey != it.want.Key && errors.As(it.result.Err, &conflict) {
 			items = append(items, it)
 		}
 	}

@@ -22,7 +22,7 @@ func (d *dispatcher) look(ctx context.Context, f *flight, l Limits) error {
 	fills := f.p.names(Fill)
 	for _, it := range f.items {
 		switch {
-		case it.appID == "" && it.want.Unknown && !it.want.Key.IsNull():
+		case it.appID == "" && it.want.Unknown:
 			unsure = append(unsure, it)
 		case it.appID == "" && it.want.Want == state.Put && f.p.spec.MatchFirst && it.want.Match.Text() != "":
 			match = append(match, it)
@@ -30,20 +30,7 @@ func (d *dispatcher) look(ctx context.Context, f *flight, l Limits) error {
 			fill = append(fill, it)
 		}
 	}
-	if err := d.read(ctx, f, reader, l, unsure, f.p.spec.Program.KeyField(), func(it *item) string { return it.want.Key.Text() }, fills, func(it *item, found []Record) {
-		switch len(found) {
-		case 0:
-		case 1:
-			if owned, err := f.p.owned(ctx, found[0].ID, it.want.Record); err != nil || owned {
-				it.state, it.result = failed, Result{Err: errors.New("the app's record with this key is another row's")}
-				return
-			}
-			it.appID, it.adopt = found[0].ID, true
-			it.result.Stored = stored(found[0])
-		default:
-			it.state, it.result = refused, Result{Err: Reject("conflict", errors.New("the app has several records with this key"))}
-		}
-	}); err != nil {
+	if err := d.lookByKey(ctx, f, reader, l, unsure, fills); err != nil {
 		return err
 	}
 	if err := d.adoptBy(ctx, f, reader, l, match, fills); err != nil {
@@ -54,6 +41,66 @@ func (d *dispatcher) look(ctx context.Context, f *flight, l Limits) error {
 			it.result.Stored = stored(found[0])
 		}
 	})
+}
+
+// lookByKey finds the records of creates that were not answered, by the keys they may have been sent with.
+func (d *dispatcher) lookByKey(ctx context.Context, f *flight, reader Reader, l Limits, items []*item, fills []string) error {
+	if len(items) == 0 {
+		return nil
+	}
+	keys := map[*item][]string{}
+	f.p.mu.Lock()
+	for _, it := range items {
+		if !it.want.Key.IsNull() {
+			keys[it] = append(keys[it], it.want.Key.Text())
+		}
+		for l := range f.p.leaving {
+			if l.record == it.want.Record && l.key != it.want.Key.Text() {
+				keys[it] = append(keys[it], l.key)
+			}
+		}
+	}
+	f.p.mu.Unlock()
+	for n := 0; ; n++ {
+		var some []*item
+		for _, it := range items {
+			if it.appID == "" && it.state == todo && n < len(keys[it]) {
+				some = append(some, it)
+			}
+		}
+		if len(some) == 0 {
+			break
+		}
+		err := d.read(ctx, f, reader, l, some, f.p.spec.Program.KeyField(), func(it *item) string { return keys[it][n] }, fills, func(it *item, found []Record) {
+			switch {
+			case len(found) == 0:
+			case len(found) > 1:
+				it.state, it.result = refused, Result{Err: Reject("conflict", errors.New("the app has several records with this key"))}
+			default:
+				// A record that another row owns is not what we sent.
+				if owned, err := f.p.owned(ctx, found[0].ID, it.want.Record); err == nil && !owned {
+					it.appID, it.adopt = found[0].ID, true
+					it.result.Stored = stored(found[0])
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
+	for _, it := range items {
+		it.looked = true
+		if it.appID != "" || it.state != todo || it.want.Want != state.Put {
+			continue
+		}
+		if takenKey(f.p.leaving, it.want.Key.Text(), it.want.Record) {
+			it.state, it.due, it.result = todo, keyWait, Result{}
+			it.hold = true
+		}
+	}
+	return nil
 }
 
 // names returns the fields of a group.

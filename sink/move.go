@@ -109,7 +109,7 @@ func (u *unit) leaves(r *rec, next change.Value) error {
 		if err := u.identify(r); err != nil {
 			return err
 		}
-		u.ownLeaving()[key.Text()] = r.sh.ID
+		u.ownLeaving()[leaving{key.Text(), r.sh.ID}] = true
 		if err := u.tx.PutLeaving(u.p.id, key.Text(), r.sh.ID); err != nil {
 			return err
 		}
@@ -120,39 +120,56 @@ func (u *unit) leaves(r *rec, next change.Value) error {
 	return nil
 }
 
-func (u *unit) ownLeaving() map[string]int64 {
+// leaving is an app key that a record still has in the app, or may have, and is about to give up.
+type leaving struct {
+	key    string
+	record int64
+}
+
+func (u *unit) ownLeaving() map[leaving]bool {
 	if u.left == nil {
 		u.left = maps.Clone(u.p.leaving)
 	}
 	return u.left
 }
 
-// stays takes back that a record gives a key up, or notes that it has done so.
-func (u *unit) stays(r *rec, key change.Value) error {
-	if u.leftBy(key) != r.sh.ID || r.sh.ID == 0 {
-		return nil
+// allLeaving is for reading.
+func (u *unit) allLeaving() map[leaving]bool {
+	if u.left != nil {
+		return u.left
 	}
-	delete(u.ownLeaving(), key.Text())
-	return u.tx.DeleteLeaving(u.p.id, key.Text())
+	return u.p.leaving
 }
 
-// leftBy returns the record that is about to give an app key up, 0 for none.
-func (u *unit) leftBy(key change.Value) int64 {
-	if u.left != nil {
-		return u.left[key.Text()]
+// stays takes back that a record gives a key up.
+func (u *unit) stays(r *rec, key change.Value) error {
+	l := leaving{key.Text(), r.sh.ID}
+	if !u.allLeaving()[l] {
+		return nil
 	}
-	return u.p.leaving[key.Text()]
+	delete(u.ownLeaving(), l)
+	return u.tx.DeleteLeaving(u.p.id, l.key, l.record)
+}
+
+// takenKey tells whether another record than this one still has an app key.
+func takenKey(all map[leaving]bool, key string, record int64) bool {
+	for l := range all {
+		if l.key == key && l.record != record {
+			return true
+		}
+	}
+	return false
 }
 
 // gaveUp notes that a record has no other key in the app than this one (null: none at all).
 func (u *unit) gaveUp(r *rec, has change.Value) error {
-	if len(u.p.leaving) == 0 && len(u.left) == 0 {
+	if len(u.allLeaving()) == 0 {
 		return nil
 	}
-	for key, record := range u.ownLeaving() {
-		if record == r.sh.ID && key != has.Text() {
-			delete(u.left, key)
-			if err := u.tx.DeleteLeaving(u.p.id, key); err != nil {
+	for l := range u.ownLeaving() {
+		if l.record == r.sh.ID && (has.IsNull() || l.key != has.Text()) {
+			delete(u.left, l)
+			if err := u.tx.DeleteLeaving(u.p.id, l.key, l.record); err != nil {
 				return err
 			}
 		}
@@ -403,6 +420,9 @@ func (u *unit) absorb(r *rec, claim *state.Move) error {
 				u.supersede(r)
 				u.dropPending(r)
 			}
+		}
+		if r.sh.Rejected && (r.pd == nil || r.pd.Queue.Ready()) && !u.claimant(r) {
+			u.giveUp(r, &taken{id: r.sh.Seen, time: u.now})
 		}
 		return nil
 	}

@@ -25,6 +25,8 @@ type item struct {
 	action Action
 	appID  string // sh's, or the one to adopt
 	adopt  bool
+	looked bool // the app was asked for what may have been sent: appID says whether it has it
+	hold   bool // its key is another record's for a while yet
 	bare   bool // its key was cleared in the app, for another record to take it
 	write  []Field
 	sent   []int // indexes of fields that are settled once the call is answered
@@ -174,11 +176,10 @@ const keyWait = 300 * time.Millisecond
 // free tells whether no other record has the record's key in the app: to create it now would be to
 // overwrite that one.
 func (u *unit) free(r *rec) bool {
-	if r.pd.Want != state.Put || r.sh.Standing == state.InApp {
-		return true
+	if r.pd.Want != state.Put || r.sh.Standing == state.InApp || r.pd.Unknown {
+		return true // what is unknown is looked for first: see lookByKey
 	}
-	by := u.leftBy(r.pd.Key)
-	return by == 0 || by == r.sh.ID
+	return !takenKey(u.allLeaving(), r.pd.Key.Text(), r.sh.ID)
 }
 
 // board puts records' wanted states into flights of full batches.

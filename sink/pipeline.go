@@ -39,7 +39,7 @@ type Pipeline struct {
 	inflight map[int64]*item
 	// leaving has the app keys that a record still has in the app and is about to give up: none is created
 	// with such a key before.
-	leaving map[string]int64
+	leaving map[leaving]bool
 	// adopting has the app ids that flights are about to adopt, by record.
 	adopting map[string]int64
 	paused   bool
@@ -72,7 +72,7 @@ func newPipeline(e *Engine, d *dispatcher, spec Spec) *Pipeline {
 	}
 	return &Pipeline{
 		e: e, d: d, spec: spec, fields: spec.Program.Fields(), print: spec.Program.Fingerprint(),
-		moves: map[change.ID]*state.Move{}, inflight: map[int64]*item{}, adopting: map[string]int64{}, leaving: map[string]int64{}, parts: map[int]*partition{},
+		moves: map[change.ID]*state.Move{}, inflight: map[int64]*item{}, adopting: map[string]int64{}, leaving: map[leaving]bool{}, parts: map[int]*partition{},
 	}
 }
 
@@ -122,7 +122,7 @@ func (p *Pipeline) open(ctx context.Context) error {
 		}
 		p.e.seq.Store(max(p.e.seq.Load(), seq))
 		if err := tx.Leaving(p.id, func(key string, record int64) error {
-			p.leaving[key] = record
+			p.leaving[leaving{key, record}] = true
 			return nil
 		}); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/state"
 )
 
@@ -22,14 +23,50 @@ func (u *unit) reject(r *rec, part *partition, t *taken) error {
 	if err := u.identify(r); err != nil {
 		return err
 	}
-	// A state that was sent with no answer must still be settled; any other older one is not sent any more.
-	if r.pd != nil && !r.pd.Unknown {
-		u.supersede(r)
-		u.dropPending(r)
-	}
+	u.giveUp(r, t)
 	q.Record = r.sh.ID
 	r.sh.Rejected, r.dirtySh = true, true
 	return u.tx.PutQuarantine(u.p.id, q)
+}
+
+// giveUp drops what was wanted of a record whose newest event was refused. What may have been sent with
+// no answer must still be settled, and a key that the source's row has no more must be given up in the app, since
+// another row may have it now.
+func (u *unit) giveUp(r *rec, t *taken) {
+	if r.pd != nil && r.pd.Want != state.Put {
+		return // of the row that had the key before: it stays wanted
+	}
+	unknown := r.pd != nil && r.pd.Unknown
+	moved := false
+	for l := range u.allLeaving() {
+		moved = moved || l.record == r.sh.ID
+	}
+	older := r.pd
+	if older != nil && older.Queue == state.Waiting && !moved && !unknown {
+		u.supersede(r)
+		u.dropPending(r)
+		return
+	}
+	u.supersede(r)
+	u.dropPending(r)
+	if r.waits || !unknown && !(moved && (r.sh.Standing == state.InApp || r.fl != nil)) {
+		return
+	}
+	w := &state.Pending{EventID: t.id, Time: t.time, Fingerprint: u.p.print, Layout: u.p.layout, Fields: make([]change.Value, len(u.p.fields)), Unknown: unknown, Event: t.event}
+	for i := range w.Fields {
+		w.Fields[i] = change.Of(change.Unchanged, "")
+	}
+	if !moved {
+		w.Key = r.sh.AppKey
+		if older != nil {
+			w.Key = older.Key
+		}
+	}
+	if older != nil {
+		w.RemovalSent = older.RemovalSent
+	}
+	u.ledger.Taken++ // an event of our own
+	u.ready(r, w)
 }
 
 // supersedeQuarantine takes a record's entry out, since there is a newer event of its key.

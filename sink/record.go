@@ -74,6 +74,15 @@ func (u *unit) settle(r *rec, it *item) (int64, error) {
 	if it.bare && it.state != applied {
 		r.sh.AppKey, r.dirtySh = change.Value{}, true
 	}
+	if it.looked && it.appID == "" && it.state != applied {
+		// What was sent with no answer is not there: nothing is unknown any more, unless it was sent again.
+		it.want.Unknown, it.want.RemovalSent = it.state == unsure, false
+		if it.state != unsure {
+			if err := u.gaveUp(r, change.Value{}); err != nil {
+				return 0, err
+			}
+		}
+	}
 	switch it.state {
 	case applied:
 		return 0, u.applied(r, it)

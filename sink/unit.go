@@ -19,7 +19,7 @@ type unit struct {
 	guards [state.Kinds]state.Guard
 	dirty  [state.Kinds]bool         // guards to write
 	moves  map[change.ID]*state.Move // nil: as the pipeline has them
-	left   map[string]int64          // leaving, in the same way
+	left   map[leaving]bool          // leaving, in the same way
 
 	recs  map[int64]*rec // by ID
 	byKey map[string]*rec

@@ -15,7 +15,7 @@ CREATE TABLE position (pipeline INTEGER NOT NULL, topic TEXT NOT NULL, partition
 CREATE TABLE shadow (id INTEGER PRIMARY KEY, pipeline INTEGER NOT NULL, key BLOB, body BLOB NOT NULL);
 CREATE UNIQUE INDEX shadow_key ON shadow (pipeline, key) WHERE key IS NOT NULL;
 CREATE TABLE owner (pipeline INTEGER NOT NULL, app_id TEXT NOT NULL, record INTEGER NOT NULL, PRIMARY KEY (pipeline, app_id)) WITHOUT ROWID;
-CREATE TABLE leaving (pipeline INTEGER NOT NULL, app_key TEXT NOT NULL, record INTEGER NOT NULL, PRIMARY KEY (pipeline, app_key)) WITHOUT ROWID;
+CREATE TABLE leaving (pipeline INTEGER NOT NULL, app_key TEXT NOT NULL, record INTEGER NOT NULL, PRIMARY KEY (pipeline, app_key, record)) WITHOUT ROWID;
 CREATE TABLE pending (record INTEGER PRIMARY KEY, pipeline INTEGER NOT NULL, queue INTEGER NOT NULL, seq INTEGER NOT NULL,
 	due INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE INDEX pending_queue ON pending (pipeline, queue, seq);

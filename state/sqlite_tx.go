@@ -307,8 +307,8 @@ func (t *sqliteTx) PutLeaving(pipeline int64, key string, record int64) error {
 	return t.exec("write leaving", "INSERT OR REPLACE INTO leaving (pipeline, app_key, record) VALUES (?, ?, ?)", pipeline, key, record)
 }
 
-func (t *sqliteTx) DeleteLeaving(pipeline int64, key string) error {
-	return t.exec("write leaving", "DELETE FROM leaving WHERE pipeline=? AND app_key=?", pipeline, key)
+func (t *sqliteTx) DeleteLeaving(pipeline int64, key string, record int64) error {
+	return t.exec("write leaving", "DELETE FROM leaving WHERE pipeline=? AND app_key=? AND record=?", pipeline, key, record)
 }
 
 func (t *sqliteTx) scanPending(f func(*Pending) error) func(func(...any) error) error {

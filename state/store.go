@@ -74,7 +74,7 @@ type Tx interface {
 	// to give up; PutLeaving adds one, DeleteLeaving takes it away.
 	Leaving(pipeline int64, f func(key string, record int64) error) error
 	PutLeaving(pipeline int64, key string, record int64) error
-	DeleteLeaving(pipeline int64, key string) error
+	DeleteLeaving(pipeline int64, key string, record int64) error
 
 	// PendingByRecord finds wanted states by record.
 	PendingByRecord(pipeline int64, records []int64, f func(*Pending) error) error

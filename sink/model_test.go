@@ -1,0 +1,451 @@
+package sink_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+var (
+	seedFlag   = flag.Uint64("seed", 0, "repeat one run of TestModel")
+	movesFlag  = flag.Bool("moves", false, "TestModel changes keys too")
+	roundsFlag = flag.Int("rounds", 60, "runs of TestModel")
+)
+
+// TestModel does random things to a table while a vendor fails at random, messages come
+// twice and the process crashes at failpoints; in the end the app has what the table says.
+func TestModel(t *testing.T) {
+	first := *seedFlag
+	rounds := *roundsFlag
+	if first != 0 {
+		rounds = 1
+	} else {
+		first = uint64(time.Now().UnixNano())
+		if s := os.Getenv("PENSTOCK_SEED"); s != "" {
+			first, _ = strconv.ParseUint(s, 10, 64)
+		}
+	}
+	for i := range rounds {
+		seed := first + uint64(i)
+		ok := t.Run("", func(t *testing.T) {
+			t.Logf("seed %d: repeat with -run TestModel -seed %d", seed, seed)
+			synctest.Test(t, func(t *testing.T) { newModel(t, seed).run() })
+		})
+		if !ok {
+			return
+		}
+	}
+}
+
+type mrow struct {
+	id, ver, ident    int
+	email, name, plan string
+}
+
+func (r *mrow) row() change.Row { return row(r.id, r.email, r.name, r.plan, r.ver, r.ident) }
+
+type model struct {
+	t      *testing.T
+	rnd    *rand.Rand
+	s      *shop
+	p      *plant
+	v      *sinktest.Vendor
+	rows   map[int]*mrow // by id
+	ident  int
+	log    []string
+	mu     sync.Mutex
+	vers   map[string]int    // by app id: highest version seen
+	owner  map[string]string // ident by app id
+	crash  int               // in how many failpoints
+	dead   bool
+	faults bool
+}
+
+// errCrash is what a crashing failpoint panics with.
+type errCrash struct{ name string }
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), rows: map[int]*mrow{}, vers: map[string]int{}, owner: map[string]string{}}
+	m.v = sinktest.NewVendor("source_id", sink.Limits{Batch: 1 + m.rnd.IntN(12), Read: 5, Concurrent: 1 + m.rnd.IntN(4)})
+	if m.rnd.IntN(2) == 0 {
+		m.v.Bounds.Calls, m.v.Bounds.Window = 5, time.Second
+	}
+	partitions := 1
+	if m.rnd.IntN(2) == 0 {
+		partitions = 6
+	}
+	m.s = newShop(partitions)
+	m.v.Fault = m.fault
+	m.v.Observe = m.observe
+	if m.rnd.IntN(3) == 0 {
+		m.v.Canon = func(field, value string) string {
+			if field == "name" {
+				return "<" + value + ">"
+			}
+			return value
+		}
+	}
+	m.p = newPlant(t, m.v, partitions, func(s *sink.Spec) {
+		s.Guard = sink.Guard{Deletes: sink.Quota{Share: -1, Count: -1}, Changes: sink.Quota{Share: -1, Count: -1}, Creates: sink.Quota{Share: -1, Count: -1}}
+		s.OnDelete = []string{"archive", "delete"}[m.rnd.IntN(2)]
+	})
+	m.p.point = m.failpoint
+	return m
+}
+
+// fault is called with the vendor locked; its randomness is of its own, so that the table's history depends on the seed alone.
+func (m *model) fault(call int, _ sink.Action, changes []sink.Change) sinktest.Fault {
+	if !m.faults {
+		return sinktest.None
+	}
+	switch r := rand.IntN(100); {
+	case r < 6:
+		return sinktest.Busy
+	case r < 12:
+		return sinktest.Drop
+	case r < 20:
+		return sinktest.DropAfter
+	case r < 24:
+		return sinktest.Broken
+	case r < 30:
+		return sinktest.Partial
+	}
+	return sinktest.None
+}
+
+func (m *model) observe(action sink.Action, id string, fields map[string]string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if action == sink.Archive || action == sink.Remove {
+		delete(m.owner, id)
+		return nil
+	}
+	ver, err := strconv.Atoi(fields["ver"])
+	if err != nil {
+		return fmt.Errorf("record %s has no version", id)
+	}
+	if ver < m.vers[id] {
+		return fmt.Errorf("record %s: version %d after %d", id, ver, m.vers[id])
+	}
+	m.vers[id] = ver
+	for other, ident := range m.owner {
+		if other != id && ident == fields["ident"] {
+			return fmt.Errorf("row %s has two records, %s and %s", ident, other, id)
+		}
+	}
+	m.owner[id] = fields["ident"]
+	return nil
+}
+
+func (m *model) failpoint(name string) {
+	m.mu.Lock()
+	hit := m.crash > 0 && rand.IntN(m.crash) == 0
+	if hit {
+		m.crash = 0
+	}
+	if hit && strings.HasPrefix(name, "dispatch.") {
+		m.dead = true
+	}
+	m.mu.Unlock()
+	switch {
+	case hit && strings.HasPrefix(name, "dispatch."):
+		runtime.Goexit() // not the test's goroutine: what it was about to do is not done
+	case hit:
+		panic(errCrash{name})
+	}
+}
+
+// revive starts the process again after a crash in dispatch; it tells whether there was one.
+func (m *model) revive() bool {
+	m.mu.Lock()
+	dead := m.dead
+	m.dead, m.crash = false, 0
+	m.mu.Unlock()
+	if dead {
+		m.logf("crash in dispatch")
+		m.p.stop()
+		m.p.open()
+	}
+	return dead
+}
+
+// settle waits until all is sent, through crashes.
+func (m *model) settle() {
+	for tries := 0; ; tries++ {
+		<-time.After(10 * time.Second)
+		if tries == 100 {
+			_ = m.p.store.View(m.t.Context(), func(tx state.Tx) error {
+				return tx.ScanPending(1, 0, 100, func(w *state.Pending) error {
+					m.t.Logf("record %d: queue %d, want %d, unknown %v, key %s, attempts %d, due in %d ms: %s", w.Record, w.Queue, w.Want, w.Unknown, w.Key.Text(),
+						w.Attempts, w.Due-time.Now().UnixMilli(), w.Error)
+					return nil
+				})
+			})
+			m.t.Logf("%+v", m.p.engine.Status())
+			m.check()
+			m.t.Fatal("it does not settle")
+		}
+		m.revive()
+		m.p.take(m.s, 50)
+		g, err := m.p.engine.Progress("crm", nil)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if g.CaughtUp() {
+			m.p.settle()
+			return
+		}
+	}
+}
+
+func (m *model) logf(format string, args ...any) {
+	m.log = append(m.log, fmt.Sprintf(format, args...))
+}
+
+// act does one transaction to the table.
+func (m *model) act() {
+	s := m.s
+	s.begin()
+	for range 1 + m.rnd.IntN(4) {
+		id := 1 + m.rnd.IntN(20)
+		r := m.rows[id]
+		switch k := m.rnd.IntN(20); {
+		case r == nil && k < 14:
+			m.ident++
+			// Versions of a key only grow, whoever has it: an older row's late write would be seen.
+			r = &mrow{id: id, ver: m.ident * 1000, ident: m.ident, name: "n" + itoa(m.rnd.IntN(3)), plan: m.plan()}
+			r.email = m.email(r)
+			m.rows[id] = r
+			s.insert(r.row())
+			m.logf("insert %+v", *r)
+		case r == nil:
+		case k < 10, k >= 14 && !*movesFlag:
+			r.ver++
+			r.name, r.plan = "n"+itoa(m.rnd.IntN(3)), m.plan()
+			r.email = m.email(r)
+			s.update(r.row())
+			m.logf("update %+v", *r)
+		case k < 14:
+			s.delete(r.row())
+			delete(m.rows, id)
+			m.logf("delete %+v", *r)
+		case k < 18: // to another key
+			to := 1 + m.rnd.IntN(20)
+			old := *r
+			switch other := m.rows[to]; {
+			case to == id:
+				r.ver++
+				s.update(r.row())
+				m.logf("update %+v", *r)
+			case other == nil:
+				r.ver++
+				r.id = to
+				delete(m.rows, id)
+				m.rows[to] = r
+				s.rekey(old.row(), r.row())
+				m.logf("rekey %+v to %d", old, to)
+			case r.plan == "test" || other.plan == "test":
+				// Nothing is kept of a row that is filtered: that it has the key yet can't be known (see move.go).
+			default: // a swap, under a deferred constraint
+				was := *other
+				r.ver++
+				other.ver++
+				r.id, other.id = to, id
+				m.rows[to], m.rows[id] = r, other
+				s.rekey(old.row(), r.row())
+				s.rekey(was.row(), other.row())
+				m.logf("swap %+v and %+v", old, was)
+			}
+		default: // id = id + 1 from some id on, up to a gap
+			var chain []*mrow
+			for n := id; m.rows[n] != nil && n < 30; n++ {
+				chain = append(chain, m.rows[n])
+			}
+			if m.rows[id+len(chain)] != nil {
+				break
+			}
+			filtered := slices.ContainsFunc(chain, func(r *mrow) bool { return r.plan == "test" })
+			if filtered || m.rnd.IntN(2) == 0 { // the far end first
+				for i, j := 0, len(chain)-1; i < j; i, j = i+1, j-1 {
+					chain[i], chain[j] = chain[j], chain[i]
+				}
+			}
+			for _, r := range chain {
+				delete(m.rows, r.id)
+			}
+			for _, r := range chain {
+				old := *r
+				r.id++
+				r.ver++
+				m.rows[r.id] = r
+				s.rekey(old.row(), r.row())
+				m.logf("shift %+v", old)
+			}
+		}
+	}
+}
+
+func (m *model) plan() string {
+	if m.rnd.IntN(8) == 0 {
+		return "test"
+	}
+	return "pro"
+}
+
+func (m *model) email(r *mrow) string {
+	if m.rnd.IntN(12) == 0 {
+		return ""
+	}
+	return "c" + itoa(r.ident) + "@x.test"
+}
+
+// guarded runs f; a crash in it or anywhere else ends this life of the process. It tells whether there was one.
+func (m *model) guarded(f func()) (crashed bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(errCrash); !ok {
+				panic(r)
+			}
+			crashed = true
+		}
+	}()
+	f()
+	return false
+}
+
+func (m *model) run() {
+	m.p.open()
+	defer func() { m.p.stop() }()
+	for range 6 + m.rnd.IntN(10) {
+		for range 1 + m.rnd.IntN(5) {
+			m.act()
+		}
+		m.faults = m.rnd.IntN(3) > 0
+		size := 1 + m.rnd.IntN(9)
+		if m.rnd.IntN(3) == 0 {
+			m.mu.Lock()
+			m.crash = 1 + m.rnd.IntN(12)
+			m.mu.Unlock()
+		}
+		if m.guarded(func() { m.p.take(m.s, size) }) {
+			m.logf("crash")
+			m.p.stop()
+			m.p.open()
+			m.mu.Lock()
+			m.crash = 0
+			m.mu.Unlock()
+		}
+		if m.rnd.IntN(2) == 0 {
+			<-time.After(time.Duration(m.rnd.IntN(3000)) * time.Millisecond)
+		}
+		m.revive()
+		if err := m.p.engine.Recount(m.t.Context(), "crm"); err != nil {
+			for _, line := range m.log {
+				m.t.Log(line)
+			}
+			m.t.Fatal(err)
+		}
+		switch m.rnd.IntN(4) {
+		case 0:
+			m.settle()
+		case 1: // messages come again
+			for n, all := range m.s.parts {
+				if k := int(m.p.next[n]); k > 0 {
+					from := max(0, k-5)
+					if err := m.p.engine.Pipeline("crm").Take(m.t.Context(), customers.Topic, n, all[from:k]); err != nil {
+						m.t.Fatal(err)
+					}
+				}
+			}
+		case 2:
+			m.p.stop()
+			m.p.open()
+		}
+	}
+	m.mu.Lock()
+	m.crash = 0
+	m.mu.Unlock()
+	m.faults = false
+	m.settle()
+	<-time.After(2 * time.Minute)
+	for n := range m.s.parts { // nothing more to read: moves that nobody claims are given up
+		if err := m.p.engine.Pipeline("crm").Idle(m.t.Context(), customers.Topic, n, m.p.next[n]); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.settle()
+	m.check()
+}
+
+// check compares the app with the table.
+func (m *model) check() {
+	live := m.v.Live()
+	refused := 0
+	for id, r := range m.rows {
+		have := live[itoa(id)]
+		switch {
+		case r.email == "" && r.plan != "test":
+			refused++ // the app may have the state before, under this key or its former
+			continue
+		case r.plan == "test":
+			if have != nil && have["ident"] == itoa(r.ident) {
+				m.t.Errorf("row %d left, and is in the app", id)
+			}
+			continue
+		case have == nil:
+			m.t.Errorf("row %d is not in the app: %+v", id, *r)
+			continue
+		}
+		name := r.name
+		if m.v.Canon != nil {
+			name = m.v.Canon("name", name)
+		}
+		if have["email"] != r.email || have["name"] != name || have["ver"] != itoa(r.ver) || have["ident"] != itoa(r.ident) {
+			m.t.Errorf("row %+v is %v in the app", *r, have)
+		}
+	}
+	for key, have := range live {
+		ident, found := have["ident"], false
+		for _, r := range m.rows {
+			found = found || itoa(r.ident) == ident
+		}
+		// A key whose row is refused keeps its older state, which may be of a row that was deleted before.
+		n, _ := strconv.Atoi(key)
+		if r := m.rows[n]; r != nil && r.email == "" {
+			found = true
+		}
+		if !found {
+			m.t.Errorf("the app has %v under %s, which the table has not", have, key)
+		}
+	}
+	l := m.p.ledger()
+	if l.Rejected != int64(refused) {
+		m.t.Errorf("%d rows are refused, the ledger says %d", refused, l.Rejected)
+	}
+	if l.Waiting != 0 || l.Held != 0 {
+		m.t.Errorf("ledger at the end: %+v", l)
+	}
+	if err := m.v.Err(); err != nil {
+		m.t.Error(err)
+	}
+	if m.t.Failed() {
+		for _, line := range m.log {
+			m.t.Log(line)
+		}
+		m.t.Logf("ledger %+v", l)
+	}
+}
