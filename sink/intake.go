@@ -221,8 +221,7 @@ func (p *Pipeline) evaluate(ctx context.Context, part *partition, t *taken, key,
 	part.worker.Eval(e, r)
 	t.outcome, t.reason, t.message = r.Outcome, r.Reason, strings.Clone(r.Message)
 	if r.Outcome == Reselect {
-		t.outcome, t.reason = Rejected, "needs_reselect"
-		t.message = "the database left out a value that did not change, and the transform needs it: ALTER TABLE ... REPLICA IDENTITY FULL (MySQL: binlog_row_image=FULL), then replay"
+		t.outcome, t.reason, t.message = Rejected, "needs_reselect", "the database left out a value that did not change, and the transform needs it"+mendUnchanged
 	}
 	if r.Outcome != Pass {
 		return nil
@@ -396,7 +395,28 @@ func (u *unit) decide(r *rec, part *partition, pos *state.Position, t *taken) er
 		r = u.create(t.key, part.number)
 		r.sh.Seen = t.id
 	}
+	if !t.claims && r.lacks(t.fields) {
+		t.outcome, t.reason = Rejected, "needs_reselect"
+		t.message = "the database left out a value that did not change, and the app has no record that has it" + mendUnchanged
+		return u.reject(r, part, t)
+	}
 	return u.want(r, t)
+}
+
+const mendUnchanged = ": touch the row's large columns, or ALTER TABLE ... REPLICA IDENTITY FULL (MySQL: binlog_row_image=FULL), so that the next change brings it"
+
+// lacks tells whether a record that is to be made would be made without a value that
+// the database has and did not send.
+func (r *rec) lacks(fields []change.Value) bool {
+	if r.sh.Standing == state.InApp || r.pd != nil || r.fl != nil || r.waits {
+		return false
+	}
+	for i := range fields {
+		if fields[i].IsUnchanged() {
+			return true
+		}
+	}
+	return false
 }
 
 // supersede accounts for a wanted state whose place a newer event takes.

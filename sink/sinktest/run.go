@@ -1,0 +1,183 @@
+package sinktest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/sink"
+)
+
+// Case is one app, empty, with what the suite needs to know of it.
+type Case struct {
+	App    sink.App
+	Object string
+	Key    string // the unique field
+	Text   string // a text field that may be written freely
+	// Bad is a change's field that the app refuses for its record alone; the zero Field: there is none.
+	Bad sink.Field
+	// Fail makes the next call fail in that way; nil: faults can't be made. Busy names 50 ms or more.
+	Fail func(f Fault)
+}
+
+// Run runs the suite that every app passes: what Push and Read promise whatever the vendor does.
+func Run(t *testing.T, open func(t *testing.T) Case) {
+	for name, test := range map[string]func(*testing.T, Case){
+		"sent twice is one record":                      sentTwice,
+		"an update changes its record":                  update,
+		"one refused leaves the others":                 partial,
+		"archived is gone":                              archived,
+		"too many requests name a time":                 busy,
+		"an answer that is lost is unknown":             lost,
+		"a context that has ended is no record's fault": ended,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func text(name, value string) sink.Field {
+	return sink.Field{Name: name, Value: change.OfString(value)}
+}
+
+func (c Case) change(key string, fields ...sink.Field) sink.Change {
+	return sink.Change{Ref: "ref-" + key, Key: text(c.Key, key), Fields: fields}
+}
+
+// push pushes and fails the test unless the call as a whole and each change succeed.
+func (c Case) push(t *testing.T, action sink.Action, changes ...sink.Change) []sink.Result {
+	t.Helper()
+	results, err := c.App.Push(t.Context(), c.Object, action, changes)
+	if err != nil {
+		t.Fatalf("push: %v", err)
+	}
+	if len(results) != len(changes) {
+		t.Fatalf("got %d results for %d changes", len(results), len(changes))
+	}
+	for i, r := range results {
+		if r.Err != nil {
+			t.Fatalf("change %d: %v", i, r.Err)
+		}
+		if r.AppID == "" {
+			t.Fatalf("change %d has no app id", i)
+		}
+	}
+	return results
+}
+
+// has checks a record's text field, if the app can read.
+func (c Case) has(t *testing.T, key, want string) {
+	t.Helper()
+	r, ok := c.App.(sink.Reader)
+	if !ok {
+		return
+	}
+	got, err := r.Read(t.Context(), c.Object, c.Key, []string{key}, []string{c.Key, c.Text})
+	if err != nil {
+		t.Fatalf("read: %v", err)
+	}
+	if len(got) != 1 || got[0].Fields[c.Text] != want || got[0].Fields[c.Key] != key {
+		t.Fatalf("key %s: got %d records, want one with the text sent", key, len(got))
+	}
+}
+
+func sentTwice(t *testing.T, c Case) {
+	first := c.push(t, sink.Upsert, c.change("k1", text(c.Text, "one")))
+	again := c.push(t, sink.Upsert, c.change("k1", text(c.Text, "one")))
+	if first[0].AppID != again[0].AppID {
+		t.Errorf("two records, %s and %s", first[0].AppID, again[0].AppID)
+	}
+	if again[0].Created {
+		t.Error("the second says that it created")
+	}
+	c.has(t, "k1", "one")
+}
+
+func update(t *testing.T, c Case) {
+	r := c.push(t, sink.Upsert, c.change("k1", text(c.Text, "one")))
+	u := c.change("k1", text(c.Text, "two"))
+	u.AppID = r[0].AppID
+	c.push(t, sink.Update, u)
+	c.has(t, "k1", "two")
+	u.Fields = []sink.Field{{Name: c.Text}}
+	c.push(t, sink.Update, u)
+	c.has(t, "k1", "")
+}
+
+func partial(t *testing.T, c Case) {
+	if c.Bad.Name == "" || c.App.Limits(c.Object).Batch < 2 {
+		t.Log("the app refuses nothing, or takes one record a call")
+		return
+	}
+	changes := []sink.Change{c.change("k1", text(c.Text, "one")), c.change("k2", c.Bad)}
+	results, err := c.App.Push(t.Context(), c.Object, sink.Upsert, changes)
+	var batch *sink.BatchError
+	if errors.As(err, &batch) {
+		return // nothing was done: dispatch takes the batch apart
+	}
+	if err != nil || len(results) != 2 {
+		t.Fatalf("push: %d results, %v", len(results), err)
+	}
+	var reject *sink.RejectError
+	if results[0].Err != nil || !errors.As(results[1].Err, &reject) || reject.Code == "" {
+		t.Fatalf("got %v and %v, want the second alone rejected with a code", results[0].Err, results[1].Err)
+	}
+	c.has(t, "k1", "one")
+}
+
+func archived(t *testing.T, c Case) {
+	r := c.push(t, sink.Upsert, c.change("k1", text(c.Text, "one")))
+	u := c.change("k1")
+	u.AppID = r[0].AppID
+	c.push(t, sink.Archive, u)
+	// Again: done or gone, and neither is an error of the call.
+	results, err := c.App.Push(t.Context(), c.Object, sink.Archive, []sink.Change{u})
+	if err != nil || results[0].Err != nil && !errors.Is(results[0].Err, sink.ErrGone) {
+		t.Fatalf("archived twice: %v", errors.Join(err, results[0].Err))
+	}
+	if again := c.push(t, sink.Upsert, c.change("k1", text(c.Text, "new"))); again[0].AppID == "" {
+		t.Error("the key can't be used again")
+	}
+}
+
+func busy(t *testing.T, c Case) {
+	if c.Fail == nil {
+		t.Log("faults can't be made")
+		return
+	}
+	c.Fail(Busy)
+	_, err := c.App.Push(t.Context(), c.Object, sink.Upsert, []sink.Change{c.change("k1", text(c.Text, "one"))})
+	var retry *sink.RetryError
+	if !errors.As(err, &retry) || retry.After < 50*time.Millisecond {
+		t.Fatalf("got %v, want a RetryError of 50 ms or more", err)
+	}
+	c.push(t, sink.Upsert, c.change("k1", text(c.Text, "one")))
+}
+
+func lost(t *testing.T, c Case) {
+	if c.Fail == nil {
+		t.Log("faults can't be made")
+		return
+	}
+	c.Fail(DropAfter)
+	_, err := c.App.Push(t.Context(), c.Object, sink.Upsert, []sink.Change{c.change("k1", text(c.Text, "one"))})
+	var unknown *sink.UnknownError
+	if !errors.As(err, &unknown) {
+		t.Fatalf("got %v, want an UnknownError", err)
+	}
+	c.has(t, "k1", "one")
+	if r := c.push(t, sink.Upsert, c.change("k1", text(c.Text, "one"))); r[0].Created {
+		t.Error("it was created again")
+	}
+}
+
+func ended(t *testing.T, c Case) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	results, err := c.App.Push(ctx, c.Object, sink.Upsert, []sink.Change{c.change("k1", text(c.Text, "one"))})
+	var reject *sink.RejectError
+	if errors.As(err, &reject) || err == nil && (len(results) != 1 || errors.As(results[0].Err, &reject)) {
+		t.Fatalf("got %v, want no rejection", err)
+	}
+}

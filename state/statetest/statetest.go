@@ -1,0 +1,245 @@
+// Package statetest has the suite that every state.Store passes.
+package statetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+var values = cmp.Comparer(func(a, b change.Value) bool { return a == b })
+
+// Run runs the suite. Open opens the same store again and again: what one has written the next finds.
+func Run(t *testing.T, open func(t *testing.T) state.Store) {
+	for name, test := range map[string]func(*testing.T, func(*testing.T) state.Store){
+		"rows come back": rowsComeBack, "nothing is kept of a failed update": failedUpdate, "positions compare and set": positions,
+		"queues": queues, "owners": owners, "marks": marks, "a view is one state": view,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open) })
+	}
+}
+
+// update runs f in a new pipeline's transaction and returns the pipeline's ID.
+func update(t *testing.T, s state.Store, pipeline string, f func(state.Tx, int64) error) int64 {
+	t.Helper()
+	var id int64
+	if err := s.Update(t.Context(), func(tx state.Tx) error {
+		p, err := tx.Pipeline(pipeline)
+		if err != nil {
+			return err
+		}
+		id = p.ID
+		return f(tx, p.ID)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func closeStore(t *testing.T, s state.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
+	s := open(t)
+	shadow := &state.Shadow{Key: []byte(`{"id":1}`), Partition: 3, Standing: state.InApp, Excluded: true, AppID: "77", AppKey: change.OfInt(1), Applied: change.NewID(1, 2, 3, 4),
+		Seen: change.NewID(1, 2, 3, 5), Time: 99, Sent: []change.Value{change.OfString("a\x00b"), change.Of(change.Null, ""), change.Of(change.Unchanged, "")},
+		Stored: []state.Stored{{Field: 0, Text: "A"}}}
+	pending := &state.Pending{Queue: state.QueueOf(state.Change, state.Backfill, true), Seq: 5, Due: 7, Want: state.Remove, Cause: state.BySweep, Unknown: true, RemovalSent: true,
+		Attempts: 2, EventID: change.NewID(9, 8, 7, 6), Time: 4, Fingerprint: "f", Key: change.OfInt(1), Match: change.OfString("m"), Fields: []change.Value{change.OfBool(true)},
+		Event: []byte("event"), Error: "e"}
+	quarantine := &state.Quarantine{Key: []byte("k"), EventID: change.NewID(1, 1, 1, 1), Partition: 1, Offset: 2, Code: "c", Message: "m", ByApp: true, Time: 3, Fingerprint: "f",
+		Event: []byte("e"), Request: []change.Value{change.OfInt(3)}}
+	move := &state.Move{Token: change.NewID(4, 4, 4, 4), Offered: true, Time: 1, Key: []byte("k")}
+	guard := state.Guard{Tripped: true, Since: 1, Base: 2, Sent: []state.Minute{{At: 3, N: 4}}}
+	id := update(t, s, "rows", func(tx state.Tx, id int64) error {
+		if err := tx.PutShadow(id, shadow); err != nil {
+			return err
+		}
+		pending.Record, quarantine.Record, move.Record = shadow.ID, shadow.ID, shadow.ID
+		intent := &state.Intent{App: "crm", Items: []*state.Pending{pending}}
+		p, err := tx.Pipeline("rows")
+		p.Fingerprint, p.Layouts, p.Ledger = "print", [][]string{{"a", "b"}, {}}, state.Ledger{Taken: 3, Keys: state.Keys{InApp: -2}}
+		return errors.Join(err, tx.PutPipeline(&p), tx.PutPending(id, pending), tx.PutIntent(id, intent), tx.PutQuarantine(id, quarantine), tx.PutMove(id, move),
+			tx.PutGuard(id, state.Delete, &guard), tx.PutLeaving(id, "k", shadow.ID))
+	})
+	closeStore(t, s)
+	s = open(t)
+	defer closeStore(t, s)
+	check := func(got, want any) {
+		t.Helper()
+		if diff := cmp.Diff(want, got, values); diff != "" {
+			t.Error(diff)
+		}
+	}
+	err := s.View(t.Context(), func(tx state.Tx) error {
+		p, err := tx.Pipeline("rows")
+		check(p, state.Pipeline{ID: id, Name: "rows", Fingerprint: "print", Layouts: [][]string{{"a", "b"}, {}}, Ledger: state.Ledger{Taken: 3, Keys: state.Keys{InApp: -2}}})
+		n := 0
+		seen := func(s *state.Shadow) error { n++; check(s, shadow); return nil }
+		found, err2 := tx.QuarantineByRecord(id, shadow.ID)
+		check(found, quarantine)
+		g, err3 := tx.Guard(id, state.Delete)
+		check(g, guard)
+		err = errors.Join(err, err2, err3,
+			tx.Shadows(id, [][]byte{shadow.Key, []byte("none")}, seen), tx.ShadowsByID(id, []int64{shadow.ID}, seen), tx.ScanShadows(id, 0, 10, seen),
+			tx.PendingByRecord(id, []int64{shadow.ID}, func(p *state.Pending) error { n++; check(p, pending); return nil }),
+			tx.Intents(id, func(in *state.Intent) error {
+				n++
+				want := *pending
+				want.Due = 0
+				check(in.Items[0], &want)
+				return nil
+			}),
+			tx.Moves(id, func(m *state.Move) error { n++; check(m, move); return nil }),
+			tx.Leaving(id, func(key string, record int64) error { n++; check(key, "k"); check(record, shadow.ID); return nil }))
+		check(n, 7)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func failedUpdate(t *testing.T, open func(*testing.T) state.Store) {
+	s := open(t)
+	defer closeStore(t, s)
+	stop := errors.New("stop")
+	id := update(t, s, "failed", func(state.Tx, int64) error { return nil })
+	err := s.Update(t.Context(), func(tx state.Tx) error {
+		if err := tx.PutShadow(id, &state.Shadow{Key: []byte("x")}); err != nil {
+			return err
+		}
+		return stop
+	})
+	if !errors.Is(err, stop) {
+		t.Fatalf("got %v, want the function's own error", err)
+	}
+	update(t, s, "failed", func(tx state.Tx, id int64) error {
+		return tx.Shadows(id, [][]byte{[]byte("x")}, func(*state.Shadow) error { return errors.New("it was kept") })
+	})
+}
+
+func positions(t *testing.T, open func(*testing.T) state.Store) {
+	s := open(t)
+	defer closeStore(t, s)
+	zero := state.Position{Topic: "t", Partition: 2}
+	at := func(offset, generation int64) *state.Position {
+		return &state.Position{Topic: "t", Partition: 2, Offset: offset, Generation: generation, LastID: change.NewID(1, uint64(offset), 0, 0)}
+	}
+	id := update(t, s, "positions", func(tx state.Tx, id int64) error {
+		return errors.Join(tx.Advance(id, &zero, at(10, 1)), tx.Advance(id, at(10, 1), at(20, 2)))
+	})
+	for name, move := range map[string][2]*state.Position{
+		"from another offset": {at(10, 2), at(30, 2)}, "by a former owner": {at(20, 1), at(30, 1)}, "from the start": {&zero, at(5, 9)},
+	} {
+		err := s.Update(t.Context(), func(tx state.Tx) error { return tx.Advance(id, move[0], move[1]) })
+		if !errors.Is(err, state.ErrStale) {
+			t.Errorf("%s: got %v, want ErrStale", name, err)
+		}
+	}
+	update(t, s, "positions", func(tx state.Tx, id int64) error {
+		got, err := tx.Position(id, "t", 2)
+		if diff := cmp.Diff(*at(20, 2), got); diff != "" {
+			t.Error(diff)
+		}
+		return err
+	})
+}
+
+func queues(t *testing.T, open func(*testing.T) state.Store) {
+	s := open(t)
+	defer closeStore(t, s)
+	q, approved := state.QueueOf(state.Delete, state.Live, false), state.QueueOf(state.Delete, state.Live, true)
+	update(t, s, "queues", func(tx state.Tx, id int64) error {
+		for i := int64(1); i <= 150; i++ {
+			if err := tx.PutPending(id, &state.Pending{Record: 1000 + i, Queue: q, Seq: 200 - i, Due: i % 2 * 100}); err != nil {
+				return err
+			}
+		}
+		var got []int64
+		err := tx.NextPending(id, q, 50, 3, func(p *state.Pending) error { got = append(got, p.Seq); return nil })
+		if diff := cmp.Diff([]int64{50, 52, 54}, got); diff != "" {
+			t.Error(diff)
+		}
+		n, err2 := tx.Requeue(id, q, approved, 59)
+		counts, err3 := tx.PendingCounts(id)
+		if diff := cmp.Diff(map[state.Queue]int64{q: 140, approved: 10}, counts); n != 10 || diff != "" {
+			t.Error(n, diff)
+		}
+		seq, err4 := tx.MaxSeq()
+		if seq != 199 {
+			t.Errorf("max seq: got %d, want 199", seq)
+		}
+		ids := make([]int64, 150)
+		for i := range ids {
+			ids[i] = 1001 + int64(i)
+		}
+		found := map[int64]int{}
+		err5 := tx.PendingByRecord(id, ids, func(p *state.Pending) error { found[p.Record]++; return nil })
+		if len(found) != 150 {
+			t.Errorf("found %d of 150", len(found))
+		}
+		return errors.Join(err, err2, err3, err4, err5)
+	})
+}
+
+func owners(t *testing.T, open func(*testing.T) state.Store) {
+	s := open(t)
+	defer closeStore(t, s)
+	update(t, s, "owners", func(tx state.Tx, id int64) error {
+		if err := errors.Join(tx.Own(id, "7", 1), tx.Own(id, "7", 1)); err != nil {
+			return err
+		}
+		if err := tx.Own(id, "7", 2); !errors.Is(err, state.ErrOwned) {
+			return fmt.Errorf("got %w, want ErrOwned", err)
+		}
+		return errors.Join(tx.Disown(id, "7"), tx.Own(id, "7", 2))
+	})
+}
+
+func marks(t *testing.T, open func(*testing.T) state.Store) {
+	s := open(t)
+	if got, err := s.Load(t.Context(), "shop"); err != nil || got != nil {
+		t.Fatalf("got %q, %v, want none", got, err)
+	}
+	if err := errors.Join(s.Save(t.Context(), "shop", []byte("one")), s.Save(t.Context(), "shop", []byte("two\x00"))); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	s = open(t)
+	defer closeStore(t, s)
+	if got, err := s.Load(t.Context(), "shop"); err != nil || string(got) != "two\x00" {
+		t.Fatalf("got %q, %v", got, err)
+	}
+}
+
+func view(t *testing.T, open func(*testing.T) state.Store) {
+	s := open(t)
+	defer closeStore(t, s)
+	id := update(t, s, "view", func(tx state.Tx, id int64) error { return nil })
+	err := s.View(t.Context(), func(tx state.Tx) error {
+		if _, err := tx.Pipeline("view"); err != nil { // the view's state is that of its first read
+			return err
+		}
+		if err := s.Update(context.Background(), func(tx state.Tx) error { return tx.PutShadow(id, &state.Shadow{Key: []byte("v")}) }); err != nil {
+			return err
+		}
+		if err := tx.PutShadow(id, &state.Shadow{Key: []byte("w")}); err == nil {
+			return errors.New("a view was written to")
+		}
+		return tx.ScanShadows(id, 0, 10, func(*state.Shadow) error { return errors.New("it sees what came later") })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
