@@ -24,6 +24,19 @@ func (c *cli) commands() []*cobra.Command {
 	}
 }
 
+// group is a command that has only subcommands.
+func group(use, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &exit{exitUsage, fmt.Errorf("penstock %s needs a subcommand: penstock %s --help lists them", use, use)}
+			}
+			return &exit{exitUsage, fmt.Errorf("unknown command %q for penstock %s: penstock %s --help lists them", args[0], use, use)}
+		},
+	}
+}
+
 func isFolder(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
@@ -44,7 +57,7 @@ func (c *cli) statusCommand() *cobra.Command {
 
 func (c *cli) dlqCommand() *cobra.Command {
 	var q quarantineQuery
-	root := &cobra.Command{Use: "dlq", Short: "Quarantined records: list, show, replay, drop"}
+	root := group("dlq", "Quarantined records: list, show, replay, drop")
 	filters := func(cmd *cobra.Command) {
 		cmd.Flags().StringVar(&q.Pipeline, "pipeline", "", "of this pipeline")
 		cmd.Flags().StringVar(&q.Reason, "reason", "", "with this reason")
@@ -178,7 +191,7 @@ func (c *cli) counted(verb string, n int64) error {
 }
 
 func (c *cli) guardCommand() *cobra.Command {
-	root := &cobra.Command{Use: "guard", Short: "What guards hold: list, approve"}
+	root := group("guard", "What guards hold: list, approve")
 	list := &cobra.Command{
 		Use: "list [DIR]", Short: "What guards hold back", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -193,7 +206,7 @@ func (c *cli) guardCommand() *cobra.Command {
 						return err
 					}
 				}
-				rows = append(rows, []string{g.Pipeline, g.Kind, strconv.FormatInt(g.Queued, 10), strconv.FormatInt(g.Sent, 10), strconv.FormatInt(g.Limit, 10), strconv.FormatInt(g.Seen, 10)})
+				rows = append(rows, []string{g.Pipeline, g.Kind, strconv.FormatInt(g.Queued, 10), strconv.FormatInt(g.Sent, 10), limitText(g), strconv.FormatInt(g.Seen, 10)})
 			}
 			if c.json {
 				return nil
@@ -215,6 +228,9 @@ func (c *cli) guardCommand() *cobra.Command {
 			if err := c.ask(cmd.Context(), folder(args[1:]), askApprove, a, &n); err != nil {
 				return err
 			}
+			if n.Count == 0 {
+				fmt.Fprintln(c.err, "penstock: no guard holds back what this names; penstock guard list shows what there is")
+			}
 			return c.counted("approve", n.Count)
 		},
 	}
@@ -224,8 +240,16 @@ func (c *cli) guardCommand() *cobra.Command {
 	return root
 }
 
+// limitText is the limit that stopped a guard; a TRUNCATE is held whatever the limit.
+func limitText(g guardStop) string {
+	if g.Kind == "truncate" {
+		return "always held"
+	}
+	return strconv.FormatInt(g.Limit, 10)
+}
+
 func (c *cli) sourceCommand() *cobra.Command {
-	root := &cobra.Command{Use: "source", Short: "What a source has at its server: drop, reset"}
+	root := group("source", "What a source has at its server: drop, reset")
 	root.AddCommand(&cobra.Command{
 		Use: "drop NAME [DIR]", Short: "Remove a source's slot and publication", Args: cobra.RangeArgs(1, 2),
 		Long: "Remove what capture made at the database server: the replication slot, which keeps WAL, and the publication.\nTo capture the source again its tables are read anew.",
@@ -254,7 +278,7 @@ func (c *cli) sourceCommand() *cobra.Command {
 }
 
 func (c *cli) stateCommand() *cobra.Command {
-	root := &cobra.Command{Use: "state", Short: "What the sink remembers: backup"}
+	root := group("state", "What the sink remembers: backup")
 	root.AddCommand(&cobra.Command{
 		Use: "backup FILE [DIR]", Short: "Write a consistent copy of the state, while penstock runs or not", Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"ops":                 {},
 	"ops/*":               {"ops"},
 	"examples":            {},
+	"docs":                {},
 }
 
 var guarded = map[string]string{"github.com/segmentio/kafka-go": "kafka-go", "modernc.org/sqlite": "sqlite"}

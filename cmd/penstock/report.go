@@ -248,7 +248,10 @@ func (c *cli) writeReport(r *report) error {
 		for _, t := range s.Tables {
 			line := fmt.Sprintf("  table %s -> topic %s, schema %s", t.Table, t.Topic, t.SchemaVersion)
 			if t.Snapshot != "" {
-				line += fmt.Sprintf(", snapshot %s (%d rows)", t.Snapshot, t.SnapshotRows)
+				line += ", snapshot " + t.Snapshot
+			}
+			if t.SnapshotRows > 0 {
+				line += fmt.Sprintf(" (%d rows)", t.SnapshotRows)
 			}
 			fmt.Fprintln(c.out, line)
 		}

@@ -154,9 +154,9 @@ func (rt *plant) tap(ctx context.Context, prefix string, fromStart bool, limit i
 			}
 			hint := ""
 			if s := config.Suggest(prefix, all); s != "" {
-				hint = fmt.Sprintf("; did you mean %s?", s)
+				hint = fmt.Sprintf("did you mean %s? ", s)
 			}
-			return fmt.Errorf("the stream has no topic that begins with %q%s it has: %s", prefix, hint, strings.Join(all, ", "))
+			return fmt.Errorf("the stream has no topic that begins with %q: %sit has %s", prefix, hint, strings.Join(all, ", "))
 		}
 		for _, topic := range topics {
 			ends, err := rt.ends(ctx, topic)
