@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,7 +73,7 @@ type model struct {
 	owner  map[string]string // ident by app id
 	crash  int               // in how many failpoints
 	dead   bool
-	faults bool
+	faults atomic.Bool
 }
 
 // errCrash is what a crashing failpoint panics with.
@@ -109,7 +110,7 @@ func newModel(t *testing.T, seed uint64) *model {
 
 // fault is called with the vendor locked; its randomness is of its own, so that the table's history depends on the seed alone.
 func (m *model) fault(call int, _ sink.Action, changes []sink.Change) sinktest.Fault {
-	if !m.faults {
+	if !m.faults.Load() {
 		return sinktest.None
 	}
 	switch r := rand.IntN(100); {
@@ -334,7 +335,7 @@ func (m *model) run() {
 		for range 1 + m.rnd.IntN(5) {
 			m.act()
 		}
-		m.faults = m.rnd.IntN(3) > 0
+		m.faults.Store(m.rnd.IntN(3) > 0)
 		size := 1 + m.rnd.IntN(9)
 		if m.rnd.IntN(3) == 0 {
 			m.mu.Lock()
@@ -379,7 +380,7 @@ func (m *model) run() {
 	m.mu.Lock()
 	m.crash = 0
 	m.mu.Unlock()
-	m.faults = false
+	m.faults.Store(false)
 	m.settle()
 	<-time.After(2 * time.Minute)
 	for n := range m.s.parts { // nothing more to read: moves that nobody claims are given up

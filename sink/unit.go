@@ -352,7 +352,7 @@ func (u *unit) flushRecord(r *rec) error {
 			return err
 		}
 	}
-	if r.fl != nil {
+	if r.fl != nil && r.fl.want.Record != r.sh.ID { // about to go out; one that is out has it, and is not ours to write
 		r.fl.want.Record = r.sh.ID
 	}
 	if !r.dirtyPd {
