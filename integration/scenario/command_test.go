@@ -131,7 +131,7 @@ func said(ts *testscript.TestScript, args []string) {
 	})
 }
 
-// flip changes a bit of a file where a text stands: flip FILE TEXT.
+// flip changes a bit of a file wherever a text stands: flip FILE TEXT.
 func flip(ts *testscript.TestScript, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: flip FILE TEXT")
@@ -139,11 +139,12 @@ func flip(ts *testscript.TestScript, args []string) {
 	name := ts.MkAbs(args[0])
 	content, err := os.ReadFile(name)
 	ts.Check(err)
-	at := bytes.Index(content, []byte(args[1]))
-	if at < 0 {
+	if !bytes.Contains(content, []byte(args[1])) {
 		ts.Fatalf("%s has no %q in it", args[0], args[1])
 	}
-	content[at] ^= 1
+	flipped := []byte(args[1])
+	flipped[0] ^= 1
+	content = bytes.ReplaceAll(content, []byte(args[1]), flipped)
 	ts.Check(os.WriteFile(name, content, 0o600))
 }
 

@@ -32,7 +32,7 @@ const unsent = "\x01"
 
 // readTopic reads all there is, by partition.
 func (r *round) readTopic() ([][]message, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 30*time.Second) // a failed round reads it once more
 	defer cancel()
 	topic := change.Topic(r.name, schema(r.database), "items")
 	if r.stream == kafka {
