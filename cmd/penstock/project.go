@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -180,7 +182,7 @@ func (p *project) object(ctx context.Context, pipe *config.Pipeline) (*transform
 	if !ok {
 		return nil, nil
 	}
-	found, err := app.Describe(ctx, pipe.To.Object)
+	found, err := describe(ctx, app, pipe.To.Object)
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +193,24 @@ func (p *project) object(ctx context.Context, pipe *config.Pipeline) (*transform
 		})
 	}
 	return out, nil
+}
+
+// describe asks an app for an object, again for up to half a minute when it answers that it is busy.
+func describe(ctx context.Context, app sink.Describer, object string) (sink.Object, error) {
+	for end := time.Now().Add(30 * time.Second); ; {
+		found, err := app.Describe(ctx, object)
+		var busy *sink.RetryError
+		if !errors.As(err, &busy) || time.Now().Add(busy.After).After(end) {
+			return found, err
+		}
+		timer := time.NewTimer(max(busy.After, 100*time.Millisecond))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return found, ctx.Err()
+		case <-timer.C:
+		}
+	}
 }
 
 // compile checks and compiles the pipelines against the described tables, and with live

@@ -72,8 +72,20 @@ func (c *cli) sinkCommand() *cobra.Command {
 
 var errCaughtUp = errors.New("caught up")
 
-// runParts starts the parts of a project and runs them until stopped, or caught up.
+// runParts starts the parts of a project and runs them until stopped, or caught up. What
+// a signal cuts short is an orderly end: 0, or 130 for a run until caught up.
 func (c *cli) runParts(ctx context.Context, dir, part string, o runOptions) error {
+	err := c.runStarted(ctx, dir, part, o)
+	if ctx.Err() == nil || fatal(err) {
+		return err
+	}
+	if o.untilCaughtUp {
+		return &exit{exitInterrupted, errors.New("interrupted; what was done is saved")}
+	}
+	return nil
+}
+
+func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) error {
 	p := load(dir)
 	if p.diags.HasErrors() {
 		return c.refuse(p)
@@ -148,8 +160,8 @@ func (c *cli) catchUp(ctx context.Context, cancel context.CancelCauseFunc, rt *p
 	if errors.Is(context.Cause(interrupted), errTimeout) {
 		return &exit{exitFailed, fmt.Errorf("not caught up after %s: %s", timeout, goal.waits(context.WithoutCancel(ctx)))}
 	}
-	if interrupted.Err() != nil && err == nil {
-		return &exit{code: exitInterrupted, err: errors.New("interrupted; what was done is saved")}
+	if interrupted.Err() != nil {
+		return err // runParts says the rest
 	}
 	if err != nil {
 		return err
