@@ -77,6 +77,7 @@ func (s *Source) Run(ctx context.Context, text []byte, out capture.Output) error
 	if err != nil {
 		return err
 	}
+	s.Confirm(text) // the log has it
 	const first, longest = 200 * time.Millisecond, 10 * time.Second
 	wait := first
 	for {
