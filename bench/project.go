@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -158,6 +161,29 @@ func (c consumer) Take(ctx context.Context, topic string, partition int, message
 
 func (c consumer) Idle(ctx context.Context, topic string, partition int, next int64) error {
 	return c.pipeline.Idle(ctx, topic, partition, next)
+}
+
+// outcomeCount is the sum of the pipeline's counts of outcomes, 0 where it does not answer. An event
+// can have several, so it tells work from rest and is no number of events.
+func outcomeCount(ctx context.Context, address string) (sum float64) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
+	if err != nil {
+		return 0
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if line := lines.Text(); strings.HasPrefix(line, "penstock_events_total{") {
+			n, _ := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+			sum += n
+		}
+	}
+	return sum
 }
 
 // ready asks an ops address until it answers 200.
