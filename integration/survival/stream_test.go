@@ -68,8 +68,9 @@ func (r *round) streamProblems() []string {
 				complain("%s: op %c was not expected", at, m.op)
 			}
 		}
-		if begun == 0 || ended != 1 {
-			complain("a partition has %d beginnings and %d ends of a snapshot, want at least one and one", begun, ended)
+		// A crash after the end was written, and before the log noted the source's progress, brings the snapshot again.
+		if ended == 0 || begun < ended {
+			complain("a partition has %d beginnings and %d ends of a snapshot, want at least one end, and a beginning for each", begun, ended)
 		}
 	}
 	for _, w := range r.writers {
