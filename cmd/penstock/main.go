@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,16 @@ var (
 	commit  = "unknown"
 )
 
-func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+// memoryLimit is what the Go heap is kept below, in bytes, if garbage can be: SQLite has
+// some more beside it. The environment variable GOMEMLIMIT replaces it.
+const memoryLimit = 72 << 20
+
+func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // Exit codes, the same for all commands.
 const (
