@@ -8,6 +8,9 @@ import (
 )
 
 // readiness answers /readyz. All who ask within CheckEvery get one answer.
+// againAfter is how long an answer that something is not ready holds.
+const againAfter = 250 * time.Millisecond
+
 type readiness struct {
 	checks []Check
 	every  time.Duration
@@ -47,7 +50,11 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 func (r *readiness) check(ctx context.Context) []reason {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.at.IsZero() && time.Since(r.at) < r.every {
+	every := r.every
+	if len(r.reasons) > 0 {
+		every = min(every, againAfter) // it is waited for
+	}
+	if !r.at.IsZero() && time.Since(r.at) < every {
 		return r.reasons
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
