@@ -85,7 +85,8 @@ func (s *supervisor) stop(p *binary.Process, hard bool) error {
 		p.Wait()
 		return fmt.Errorf("penstock %s did not end within %s of SIGTERM; where it stood is at the end of %s.log", s.role, stopTimeout, s.role)
 	}
-	if code := p.Wait(); code != 0 && code != binary.Killed {
+	// One that was so young that it took no signals yet ends by the signal itself.
+	if code := p.Wait(); code != 0 && code != binary.Killed && code != -int(syscall.SIGTERM) {
 		return fmt.Errorf("penstock %s ended with %d at SIGTERM, want 0", s.role, code)
 	}
 	return nil
