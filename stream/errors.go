@@ -84,6 +84,17 @@ func (e *GapError) Error() string {
 		e.Topic, e.Partition, e.Group, e.Want, e.Start, e.Start-e.Want)
 }
 
+// A SharedGroupError is a group that has another reader, where one alone may read.
+type SharedGroupError struct {
+	Group   string
+	Members []string // id and host of each, our own perhaps among them
+}
+
+func (e *SharedGroupError) Error() string {
+	return fmt.Sprintf("Kafka's consumer group %s has another sink process (members: %s); each would keep a state of its own, so one alone may run: stop the other, or give this pipeline another name",
+		e.Group, strings.Join(e.Members, ", "))
+}
+
 // A FencedError ends a writer whose place another one has taken.
 type FencedError struct{ Source string }
 

@@ -30,7 +30,10 @@ type KafkaOptions struct {
 	MaxMessage        int           // bytes, of topics that are made; default 16 MiB
 	// Adopt goes on with log and state as they are, where Writer would return a
 	// *DamageError: an operator has seen it and decided so.
-	Adopt  bool
+	Adopt bool
+	// Alone has Consume end with a *SharedGroupError where another process reads for
+	// the same group: for readers whose state others do not see.
+	Alone  bool
 	Logger *slog.Logger // default: slog.Default
 }
 

@@ -37,6 +37,9 @@ const (
 func (k *Kafka) Consume(ctx context.Context, group string, topics []string, c Consumer) error {
 	for ctx.Err() == nil {
 		counts, err := k.await(ctx, topics)
+		if err == nil && k.opts.Alone {
+			err = k.vacant(ctx, group)
+		}
 		if err != nil {
 			return ended(ctx, fmt.Errorf("consume for %s: %w", group, err))
 		}
@@ -96,7 +99,7 @@ func (k *Kafka) member(ctx context.Context, group string, topics []string, count
 	member, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: group, Brokers: k.opts.Brokers, Topics: names,
 		Dialer:         &kafka.Dialer{ClientID: "penstock", Timeout: 10 * time.Second, DualStack: true, TLS: security, SASLMechanism: k.opts.SASL},
-		SessionTimeout: 6 * time.Second, HeartbeatInterval: 2 * time.Second, RebalanceTimeout: 10 * time.Second, JoinGroupBackoff: 100 * time.Millisecond,
+		SessionTimeout: sessionTimeout, HeartbeatInterval: 2 * time.Second, RebalanceTimeout: 10 * time.Second, JoinGroupBackoff: 100 * time.Millisecond,
 	})
 	if err != nil {
 		return fmt.Errorf("join group: %w", err)
@@ -130,6 +133,14 @@ func (k *Kafka) member(ctx context.Context, group string, topics []string, count
 			continue
 		}
 		wait = backoff{}
+		if k.opts.Alone {
+			switch alone, err := k.alone(ctx, group); {
+			case err != nil:
+				return err
+			case !alone:
+				continue
+			}
+		}
 		if err := k.serve(ctx, group, generation, c, changed); err != nil {
 			if errors.Is(err, errChanged) {
 				return nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -288,6 +289,105 @@ func TestKafkaForeignWrite(t *testing.T) {
 		if seen[fmt.Sprint(i)] != 1 {
 			t.Errorf("change %d is there %d times", i, seen[fmt.Sprint(i)])
 		}
+	}
+}
+
+// where tells what a consumer is given, and takes everything in.
+type where struct {
+	assigned chan int
+	taken    atomic.Int64
+}
+
+func (w *where) Assign(ctx context.Context, _ string, partition int, _ int64) (int64, error) {
+	select {
+	case w.assigned <- partition:
+		return 0, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func (w *where) Take(_ context.Context, _ string, _ int, messages []stream.Message) error {
+	w.taken.Add(int64(len(messages)))
+	return nil
+}
+
+func (w *where) Idle(context.Context, string, int, int64) error { return nil }
+
+// A second reader with a state of its own is refused before it is given anything, the
+// first goes on; what a reader that is gone leaves behind keeps nobody out.
+func TestKafkaAlone(t *testing.T) {
+	c := newKafkaCase(t)
+	w := c.writer(c.marks)
+	c.put(w, 1, 100)
+	if err := w.Flush(t.Context(), []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	read := func(ctx context.Context) (*where, chan error) {
+		to, done := &where{assigned: make(chan int, 8)}, make(chan error, 1)
+		k := openKafka(t, stream.KafkaOptions{Alone: true})
+		go func() { done <- k.Consume(ctx, c.source, []string{c.table.Topic}, to) }()
+		return to, done
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	first, ended := read(ctx)
+	<-first.assigned
+	<-first.assigned
+	second, refused := read(t.Context())
+	var shared *stream.SharedGroupError
+	if err := <-refused; !errors.As(err, &shared) || shared.Group != c.source || len(shared.Members) != 1 {
+		t.Errorf("second reader ended with %v", err)
+	}
+	if len(second.assigned) > 0 || second.taken.Load() > 0 || len(first.assigned) > 0 {
+		t.Errorf("the second was given %d partitions and %d messages; the first lost and got back %d", len(second.assigned), second.taken.Load(), len(first.assigned))
+	}
+	stop()
+	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("first reader ended with %v", err)
+	}
+	ctx, stop = context.WithCancel(t.Context())
+	third, ended := read(ctx)
+	<-third.assigned
+	<-third.assigned
+	stop()
+	<-ended
+}
+
+// Readers that come at the same moment and see nobody yet: none is given a message
+// beside another.
+func TestKafkaAloneAtOnce(t *testing.T) {
+	c := newKafkaCase(t)
+	w := c.writer(c.marks)
+	c.put(w, 1, 100)
+	if err := w.Flush(t.Context(), []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	const readers = 3
+	var taken atomic.Int64
+	ended := make(chan error, readers)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	for range readers {
+		k := openKafka(t, stream.KafkaOptions{Alone: true})
+		to := &where{assigned: make(chan int, 8)}
+		go func() {
+			err := k.Consume(ctx, c.source, []string{c.table.Topic}, to)
+			if to.taken.Load() > 0 {
+				taken.Add(1)
+			}
+			ended <- err
+		}()
+	}
+	for range readers - 1 {
+		var shared *stream.SharedGroupError
+		if err := <-ended; !errors.As(err, &shared) {
+			t.Errorf("a reader ended with %v", err)
+		}
+	}
+	stop()
+	<-ended
+	if taken.Load() > 1 {
+		t.Errorf("%d readers took messages in", taken.Load())
 	}
 }
 

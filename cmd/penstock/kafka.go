@@ -20,7 +20,7 @@ func kafkaPartitions(s config.Stream) int {
 
 // kafkaOptions makes the settings of stream "kafka" what the stream wants.
 func kafkaOptions(s config.Stream) (stream.KafkaOptions, error) {
-	opts := stream.KafkaOptions{Brokers: s.Brokers, Partitions: kafkaPartitions(s), ReplicationFactor: s.ReplicationFactor, Retention: s.Retention}
+	opts := stream.KafkaOptions{Brokers: s.Brokers, Partitions: kafkaPartitions(s), ReplicationFactor: s.ReplicationFactor, Retention: s.Retention, Alone: true}
 	if s.TLS != nil {
 		t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.TLS.ServerName}
 		if s.TLS.CA != "" {
