@@ -81,7 +81,7 @@ func (r *round) readTopic() ([][]message, error) {
 func (r *round) readKafka(ctx context.Context, topic string) ([][]message, error) {
 	out := make([][]message, partitions)
 	for p := range partitions {
-		conn, err := kafkago.DialLeader(ctx, "tcp", r.lane.proxy.listen["kafka"], topic, p)
+		conn, err := kafkago.DialLeader(ctx, "tcp", r.lane.proxy.listen("kafka"), topic, p)
 		if err != nil {
 			return nil, err
 		}

@@ -110,6 +110,7 @@ func (r *round) prepare() {
 	if r.database, err = url.Parse(service.Database(r.T, r.lane.database)); err != nil {
 		r.Fatal(err)
 	}
+	r.lane.proxy.note = r.note
 	r.simulator = simulator.New(hubspot.New(hubspot.SearchLag(0)), simulator.Options{NoLimits: true, Data: bytes.NewReader([]byte(properties))})
 	app := httptest.NewServer(r.simulator)
 	r.Cleanup(func() {
@@ -117,12 +118,12 @@ func (r *round) prepare() {
 		app.Close()
 	})
 	through := *r.database
-	through.Host = r.lane.proxy.listen["database"]
+	through.Host = r.lane.proxy.listen("database")
 	r.env = []string{"SHOP_URL=" + through.String(), "HUBSPOT_URL=" + app.URL, "HUBSPOT_TOKEN=token"}
 	stream := `stream "embedded" { retention = "24h" }`
 	if r.stream == kafka {
 		r.broker = r.lane.kafka(r.T)
-		stream = fmt.Sprintf("stream \"kafka\" {\n  brokers    = [%q]\n  partitions = %d\n}", r.lane.proxy.listen["kafka"], partitions)
+		stream = fmt.Sprintf("stream \"kafka\" {\n  brokers    = [%q]\n  partitions = %d\n}", r.lane.proxy.listen("kafka"), partitions)
 	}
 	kind := r.database.Scheme
 	slot := ""

@@ -98,7 +98,7 @@ type lane struct {
 }
 
 func newLane(t *testing.T, server string) *lane {
-	l := &lane{name: server, database: service.ForTest(t, server), proxy: &proxies{api: service.StartToxiproxy(t).URL}}
+	l := &lane{name: server, database: service.ForTest(t, server), proxy: &proxies{server: service.StartToxiproxy(t)}}
 	l.proxy.add(t, "database", freePort(t), l.database.Addr)
 	return l
 }
