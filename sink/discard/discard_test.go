@@ -11,6 +11,7 @@ import (
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/discard"
 	"github.com/penstock-cdc/penstock/sink/rest"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
 
 func TestPushTakesEverything(t *testing.T) {
@@ -34,6 +35,12 @@ func TestPushTakesEverything(t *testing.T) {
 	if err := app.Ping(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestSuite(t *testing.T) {
+	sinktest.Run(t, func(t *testing.T) sinktest.Case {
+		return sinktest.Case{App: open(t), Object: "things", Key: "id", Text: "name"}
+	})
 }
 
 func TestDecodeRefusesSettings(t *testing.T) {

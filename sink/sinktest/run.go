@@ -3,6 +3,7 @@ package sinktest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -18,7 +19,8 @@ type Case struct {
 	Text   string // a text field that may be written freely
 	// Bad is a change's field that the app refuses for its record alone; the zero Field: there is none.
 	Bad sink.Field
-	// Fail makes the next call fail in that way; nil: faults can't be made. Busy names 50 ms or more.
+	// Fail makes the next call fail in that way, Halted all of them; nil: faults can't be made. Busy, Drop,
+	// DropAfter and Halted are asked for. Busy names 50 ms or more.
 	Fail func(f Fault)
 }
 
@@ -29,8 +31,14 @@ func Run(t *testing.T, open func(t *testing.T) Case) {
 		"an update changes its record":                  update,
 		"one refused leaves the others":                 partial,
 		"archived is gone":                              archived,
+		"results are in the order of the changes":       ordered,
+		"what was removed by hand is gone":              gone,
+		"records are read by id, archived ones too":     readByID,
+		"no changes make no call":                       empty,
+		"a refused token stops the app":                 halted,
 		"too many requests name a time":                 busy,
 		"an answer that is lost is unknown":             lost,
+		"a request that is lost is unknown":             dropped,
 		"a context that has ended is no record's fault": ended,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -169,6 +177,110 @@ func lost(t *testing.T, c Case) {
 	c.has(t, "k1", "one")
 	if r := c.push(t, sink.Upsert, c.change("k1", text(c.Text, "one"))); r[0].Created {
 		t.Error("it was created again")
+	}
+}
+
+func dropped(t *testing.T, c Case) {
+	if c.Fail == nil {
+		t.Log("faults can't be made")
+		return
+	}
+	c.push(t, sink.Upsert, c.change("k0", text(c.Text, "one"))) // so that a connection is there
+	c.Fail(Drop)
+	_, err := c.App.Push(t.Context(), c.Object, sink.Upsert, []sink.Change{c.change("k1", text(c.Text, "one"))})
+	var unknown *sink.UnknownError
+	if !errors.As(err, &unknown) {
+		t.Fatalf("got %v, want an UnknownError", err)
+	}
+	c.push(t, sink.Upsert, c.change("k1", text(c.Text, "one")))
+	c.has(t, "k1", "one")
+}
+
+// ordered sends a full batch twice: the second time, in another order, each result has the id of its own key.
+func ordered(t *testing.T, c Case) {
+	n := min(max(c.App.Limits(c.Object).Batch, 1), 50)
+	ids := map[string]string{}
+	for round := range 2 {
+		var changes []sink.Change
+		for i := range n {
+			changes = append(changes, c.change(fmt.Sprintf("k%d", (i+round)%n), text(c.Text, fmt.Sprintf("round %d", round))))
+		}
+		for i, r := range c.push(t, sink.Upsert, changes...) {
+			key := changes[i].Key.Value.Text()
+			if round == 0 {
+				ids[key] = r.AppID
+			} else if want, known := ids[key]; known && r.AppID != want {
+				t.Errorf("key %s has the id %s, and had %s", key, r.AppID, want)
+			}
+		}
+	}
+}
+
+func gone(t *testing.T, c Case) {
+	if _, ok := c.App.(sink.Reader); !ok {
+		t.Log("the app can't be asked what it has")
+		return
+	}
+	made := c.push(t, sink.Upsert, c.change("k1", text(c.Text, "one")))
+	u := c.change("k1", text(c.Text, "two"))
+	u.AppID = made[0].AppID
+	c.push(t, sink.Archive, u)
+	results, err := c.App.Push(t.Context(), c.Object, sink.Update, []sink.Change{u})
+	if err != nil || !errors.Is(results[0].Err, sink.ErrGone) {
+		t.Fatalf("an update of an archived record: %v, %v, want ErrGone of the change", results, err)
+	}
+}
+
+func readByID(t *testing.T, c Case) {
+	reader, ok := c.App.(sink.Reader)
+	if !ok {
+		t.Log("the app can't be asked what it has")
+		return
+	}
+	made := c.push(t, sink.Upsert, c.change("k1", text(c.Text, "one")), c.change("k2", text(c.Text, "two")))
+	u := c.change("k2")
+	u.AppID = made[1].AppID
+	c.push(t, sink.Archive, u)
+	got, err := reader.Read(t.Context(), c.Object, "id", []string{made[0].AppID, made[1].AppID}, []string{c.Text})
+	if err != nil {
+		t.Fatalf("read: %v", err)
+	}
+	found := map[string]bool{}
+	for _, r := range got {
+		found[r.ID] = r.Archived
+		if r.ID == made[0].AppID && r.Fields[c.Text] != "one" {
+			t.Errorf("record %s: got %q, want the text sent", r.ID, r.Fields[c.Text])
+		}
+	}
+	if archived, known := found[made[0].AppID]; !known || archived {
+		t.Errorf("the live record: found %v, archived %v", known, archived)
+	}
+	if archived, known := found[made[1].AppID]; known && !archived {
+		t.Error("the archived record reads as a live one")
+	}
+	byKey, err := reader.Read(t.Context(), c.Object, c.Key, []string{"k2", "never"}, []string{c.Text})
+	if err != nil || len(byKey) != 0 {
+		t.Errorf("by key: got %d records, %v, want none: one is archived, the other never was", len(byKey), err)
+	}
+}
+
+func empty(t *testing.T, c Case) {
+	results, err := c.App.Push(t.Context(), c.Object, sink.Upsert, nil)
+	if err != nil || len(results) != 0 {
+		t.Errorf("got %v, %v", results, err)
+	}
+}
+
+func halted(t *testing.T, c Case) {
+	if c.Fail == nil {
+		t.Log("faults can't be made")
+		return
+	}
+	c.Fail(Halted)
+	_, err := c.App.Push(t.Context(), c.Object, sink.Upsert, []sink.Change{c.change("k1", text(c.Text, "one"))})
+	var halt *sink.HaltError
+	if !errors.As(err, &halt) {
+		t.Fatalf("got %v, want a HaltError", err)
 	}
 }
 
