@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -166,5 +167,74 @@ func TestVariable(t *testing.T) {
 		if got := Variable(name); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)
 		}
+	}
+}
+
+// A folder that keeps nobody out is named, not the program that could not be run.
+func TestClosedFolder(t *testing.T) {
+	closedDir := t.TempDir() // 0777 less the umask
+	if err := os.Chmod(closedDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	who := &syscall.Credential{Uid: 65534, Gid: 65534}
+	if os.Geteuid() == int(who.Uid) {
+		who.Uid, who.Gid = 65533, 65533
+	}
+	denied := &os.PathError{Op: "fork/exec", Path: "/bin/server", Err: syscall.EACCES}
+	if got := closed(denied, who, filepath.Join(closedDir, "data"), "/bin/server").Error(); !strings.Contains(got, "cannot enter "+closedDir+" ") {
+		t.Errorf("got %q, want %s named", got, closedDir)
+	}
+	for _, err := range []error{closed(denied, nil, filepath.Join(closedDir, "data")), closed(denied, who, "/bin/server")} {
+		if !errors.Is(err, denied) {
+			t.Errorf("got %v, want the system's own error", err)
+		}
+	}
+}
+
+func TestJavaMajor(t *testing.T) {
+	for release, want := range map[string]int{
+		"IMPLEMENTOR=\"X\"\nJAVA_VERSION=\"17.0.15\"\n": 17,
+		"JAVA_VERSION=\"21\"\n":                         21,
+		"JAVA_VERSION=\"1.8.0_452\"\n":                  8,
+		"nothing":                                       oldestJava,
+	} {
+		home := t.TempDir()
+		if err := os.WriteFile(filepath.Join(home, "release"), []byte(release), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := javaMajor(filepath.Join(home, "bin", "java")); got != want {
+			t.Errorf("%q: got %d, want %d", release, got, want)
+		}
+	}
+}
+
+// Absolute links of a package lead into its folder; those to what is not there stay.
+func TestRelink(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"etc/java", "usr/lib/jvm"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "etc/java/security"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	links := map[string]string{"usr/lib/jvm/conf": "/etc/java", "usr/lib/jvm/gone": "/etc/other", "usr/lib/jvm/near": "conf"}
+	for name, target := range links {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := relink(dir); err != nil {
+		t.Fatal(err)
+	}
+	links["usr/lib/jvm/conf"] = "../../../etc/java"
+	for name, want := range links {
+		if got, err := os.Readlink(filepath.Join(dir, name)); err != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", name, got, err, want)
+		}
+	}
+	if _, err := os.ReadFile(filepath.Join(dir, "usr/lib/jvm/conf/security")); err != nil {
+		t.Error(err)
 	}
 }

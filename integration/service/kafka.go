@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -19,7 +19,7 @@ const kafkaVersion = "4.4.0"
 type kafka struct{}
 
 func (k kafka) install(ctx context.Context, c *cache) (installed, error) {
-	java, err := findJava()
+	java, err := c.java(ctx)
 	if err != nil {
 		return installed{}, err
 	}
@@ -35,24 +35,10 @@ func (k kafka) install(ctx context.Context, c *cache) (installed, error) {
 		if err := os.WriteFile(conf, []byte(kafkaSettings(filepath.Join(dir, "data"), nil)+kafkaPorts(1, 2)), 0o600); err != nil {
 			return fmt.Errorf("write server.properties: %w", err)
 		}
-		return run(ctx, dir, nil, command{args: []string{java, "-XX:TieredStopAtLevel=1", "-cp", filepath.Join(home, "*"),
-			"kafka.tools.StorageTool", "format", "-t", "cGVuc3RvY2stdGVzdC1pZA", "-c", conf}})
+		return run(ctx, dir, nil, command{args: append(slices.Clone(java), "-XX:TieredStopAtLevel=1", "-cp", filepath.Join(home, "*"),
+			"kafka.tools.StorageTool", "format", "-t", "cGVuc3RvY2stdGVzdC1pZA", "-c", conf)})
 	})
-	return installed{version: kafkaVersion, home: home, template: template}, err
-}
-
-// findJava finds a Java on the machine.
-func findJava() (string, error) {
-	if home := os.Getenv("JAVA_HOME"); home != "" {
-		if java := filepath.Join(home, "bin", "java"); readable(java) {
-			return java, nil
-		}
-	}
-	java, err := exec.LookPath("java")
-	if err != nil {
-		return "", errors.New("find java: Kafka needs Java 17 or newer; install it (Debian: apt-get install default-jre-headless), or set JAVA_HOME")
-	}
-	return java, nil
+	return installed{version: kafkaVersion, home: home, template: template, java: java}, err
 }
 
 // kafkaSettings is the server.properties of a node in folder data, without its ports.
@@ -100,18 +86,14 @@ func (k kafka) create(s *Server) error {
 }
 
 func (k kafka) command(s *Server) command {
-	java, err := findJava()
-	if err != nil {
-		java = "java" // its absence is the error of the run
-	}
 	listeners, voters, _ := strings.Cut(strings.TrimSpace(kafkaPorts(s.Port, s.controller)), "\n")
 	return command{
-		args: []string{
-			java, "-Xms64m", "-Xmx" + s.options.heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		args: append(slices.Clone(s.installed.java),
+			"-Xms64m", "-Xmx"+s.options.heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 			"-cp", filepath.Join(s.installed.home, "*"), "kafka.Kafka", filepath.Join(s.Dir, "server.properties"),
 			// The ports of this start, where the data is of an earlier one.
 			"--override", listeners, "--override", voters,
-		},
+		),
 		stop:  syscall.SIGTERM,
 		abort: syscall.SIGKILL,
 	}

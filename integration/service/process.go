@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -52,7 +54,7 @@ func startProcess(cmd command, dir, logFile string) (*process, error) {
 	}
 	p, err := os.StartProcess(cmd.args[0], cmd.args, attr)
 	if err != nil {
-		return nil, fmt.Errorf("run server: %w", err)
+		return nil, fmt.Errorf("run server: %w", closed(err, attr.Sys.Credential, dir, cmd.args[0]))
 	}
 	// The child stays in the process table until we wait for it, so its pid
 	// is not given to another one.
@@ -148,7 +150,7 @@ func run(ctx context.Context, dir string, stdin []byte, cmd command) error {
 		c.Stdin = bytes.NewReader(stdin)
 	}
 	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("run %s: %w\n%s", cmd.args[0], err, bytes.TrimSpace(out))
+		return fmt.Errorf("run %s: %w\n%s", cmd.args[0], closed(err, c.SysProcAttr.Credential, dir, cmd.args[0]), bytes.TrimSpace(out))
 	}
 	return nil
 }
@@ -169,6 +171,32 @@ func credential(dropRoot bool) *syscall.Credential {
 		}
 	}
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+// closed names the folder that keeps nobody from what root made for it. The system's own
+// error names the program, whichever folder it is.
+func closed(err error, who *syscall.Credential, names ...string) error {
+	if who == nil || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	for _, name := range names {
+		for dir := filepath.Dir(name); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+			info, statErr := os.Stat(dir)
+			if statErr != nil {
+				continue
+			}
+			mode := os.FileMode(0o001)
+			if of, ok := info.Sys().(*syscall.Stat_t); ok && of.Uid == who.Uid {
+				mode = 0o100
+			} else if ok && of.Gid == who.Gid {
+				mode = 0o010
+			}
+			if info.Mode()&mode == 0 {
+				return fmt.Errorf("the user nobody, as whom root's databases run, cannot enter %s (%s): run chmod o+x %s, or take a folder elsewhere", dir, info.Mode().Perm(), dir)
+			}
+		}
+	}
+	return err
 }
 
 // giveAway makes nobody the owner of a file where we are root.

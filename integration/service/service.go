@@ -68,11 +68,12 @@ type software interface {
 	ping(ctx context.Context, s *Server) error
 }
 
-// installed is where a server's binaries and template data are.
+// installed is where a server's binaries and template data are, and for Kafka how Java is run.
 type installed struct {
 	version  string
 	home     string
 	template string // the data of a new server
+	java     []string
 }
 
 // Postgres starts a Postgres server of a major version: "14" to "18".
@@ -286,7 +287,11 @@ func (s *Server) makeDir() error {
 			return fmt.Errorf("find folder: %w", err)
 		}
 		s.Dir = dir
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		// The folders above it are open: nobody has to get through them.
+		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("make folder: %w", err)
 		}
 	} else {
