@@ -16,7 +16,10 @@ import (
 // the url set: in the stream and in the snapshot.
 var sessionSettings = map[string]string{
 	"client_encoding": "UTF8", "datestyle": "ISO", "timezone": "UTC", "intervalstyle": "iso_8601", "extra_float_digits": "3",
-	"bytea_output": "hex", "search_path": "pg_catalog", "statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0",
+	"bytea_output": "hex", "search_path": "pg_catalog", "quote_all_identifiers": "off",
+	"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0",
+	// A policy that hides rows from us is an error, not a snapshot that lacks them.
+	"row_security": "off",
 }
 
 const connectTimeout = 10 * time.Second

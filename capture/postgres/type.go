@@ -16,11 +16,12 @@ type dataType struct {
 	oid     uint32
 	name    string
 	kind    change.Kind
-	base    *dataType // of a domain
-	typmod  int32     // of a domain: its base type's
-	element *dataType // of an array
-	delim   byte      // between an array's elements
-	fields  []typeField
+	base    *dataType   // of a domain
+	typmod  int32       // of a domain: its base type's
+	element *dataType   // of an array
+	delim   byte        // between an array's elements
+	fields  []typeField // of a composite; there may be none
+	hstore  bool
 	labels  []string
 }
 
@@ -105,7 +106,7 @@ func (ts types) load(ctx context.Context, conn *pgconn.PgConn, oids []uint32) er
 		t := ts[parseOID(row[0])]
 		t.name = row[1]
 		if row[8] == "t" {
-			t.kind = change.Object
+			t.kind, t.hstore = change.Object, true
 		}
 		switch row[2] {
 		case "e":

@@ -66,7 +66,7 @@ func (t *dataType) codec(typmod int32) codec {
 		element := r.element.codec(typmod)
 		return codec{r.kind, func(dst, text []byte) ([]byte, error) { return appendArray(dst, text, r.delim, &element) }}
 	case change.Object:
-		if r.fields == nil {
+		if r.hstore {
 			return codec{r.kind, appendHstore}
 		}
 		fields := make([]objectField, len(r.fields))
