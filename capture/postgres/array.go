@@ -12,11 +12,12 @@ var errNested = errors.New("the text of an array, composite or hstore value is n
 // appendElement appends a value inside an array or object, as JSON in the exact
 // encoding.
 func appendElement(dst, text []byte, c *codec) ([]byte, error) {
-	if c.kind == change.Bool {
+	switch {
+	case c.kind == change.Bool && (len(text) != 1 || !bytes.Contains([]byte("tf10"), text)),
+		(c.kind == change.Int || c.kind == change.Uint) && !isInteger(text), c.kind == change.Float && !isFloat(text):
+		return dst, errNested // of a type that the attribute has no more; raw in JSON it could say anything
+	case c.kind == change.Bool:
 		return appendBool(dst, text)
-	}
-	if len(text) == 0 && (c.kind == change.Int || c.kind == change.Uint || c.kind == change.Float) {
-		return dst, errNested
 	}
 	if c.convert == nil {
 		return change.AppendValue(dst, change.Of(c.kind, view(text))), nil
@@ -26,6 +27,63 @@ func appendElement(dst, text []byte, c *codec) ([]byte, error) {
 		return dst, err
 	}
 	return change.AppendValue(dst, change.Of(c.kind, view(value))), nil
+}
+
+// isInteger tells whether a text is an integer as Postgres writes it.
+func isInteger(text []byte) bool {
+	if len(text) > 1 && text[0] == '-' {
+		text = text[1:]
+	}
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(text) > 0 && (text[0] != '0' || len(text) == 1)
+}
+
+// isFloat tells whether a text is a float as Postgres writes it.
+func isFloat(text []byte) bool {
+	switch string(text) {
+	case "NaN", "Infinity", "-Infinity":
+		return true
+	}
+	digits, rest := 0, text
+	if len(rest) > 0 && rest[0] == '-' {
+		rest = rest[1:]
+	}
+	if len(rest) > 1 && rest[0] == '0' && rest[1] != '.' && rest[1] != 'e' {
+		return false
+	}
+	for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
+		digits++
+	}
+	if digits == 0 {
+		return false
+	}
+	if rest = rest[digits:]; len(rest) > 0 && rest[0] == '.' {
+		for digits = 1; digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9'; digits++ {
+		}
+		if digits == 1 {
+			return false
+		}
+		rest = rest[digits:]
+	}
+	if len(rest) == 0 {
+		return true
+	}
+	if len(rest) < 2 || rest[0] != 'e' {
+		return false
+	}
+	if rest = rest[1:]; rest[0] == '+' || rest[0] == '-' {
+		rest = rest[1:]
+	}
+	for _, c := range rest {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(rest) > 0
 }
 
 // appendArray appends a JSON array. An array with lower bounds of its own

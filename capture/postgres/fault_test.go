@@ -23,6 +23,44 @@ func arrived(tb testing.TB, log *capturetest.Log, n int) []*change.Event {
 	return log.Events("")
 }
 
+// TestSmoke: on the versions that have no suite of their own, rows are loaded, streamed,
+// and streamed on after a restart, and positions that do not fit are refused.
+func TestSmoke(t *testing.T) {
+	for _, server := range []string{"postgres15", "postgres16"} {
+		t.Run(server, func(t *testing.T) {
+			d := newDatabase(t, server)
+			d.exec(t, createItems, "INSERT INTO items VALUES (1, 'a', 1), (2, 'b', 2)")
+			h := d.harness(t)
+			log := capturetest.NewLog(nil)
+			c := h.Start(t, log)
+			c.Streaming(t)
+			d.exec(t, "UPDATE items SET id = 3 WHERE id = 1", "BEGIN; INSERT INTO items VALUES (9, 'never', 9); ROLLBACK", "INSERT INTO items VALUES (4, NULL, 4)")
+			arrived(t, log, 5)
+			if err := c.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			d.exec(t, "DELETE FROM items WHERE id = 2", "TRUNCATE items")
+			c = h.Start(t, log)
+			c.Streaming(t)
+			d.exec(t, "INSERT INTO items VALUES (5, 'e', 5)")
+			var got []string
+			for _, e := range arrived(t, log, 8) {
+				line := e.Op.String()
+				if e.Op != change.Truncate {
+					line += " " + e.KeyRow()[0].Text()
+				}
+				got = append(got, line)
+			}
+			diff(t, got, []string{"r 1", "r 2", "d 1", "c 3", "c 4", "d 2", "t", "c 5"})
+			if err := c.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			d.exec(t, "SELECT pg_drop_replication_slot('slot_"+d.name+"')")
+			checkError(t, d.open(t, d.config()).Check(t.Context(), log.Resume()), []string{"is gone", "penstock source reset shop"})
+		})
+	}
+}
+
 // TestReconnect: a capture lives through the end of its sessions and restarts of the
 // server, and emits nothing twice or out of order.
 func TestReconnect(t *testing.T) {

@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/penstock-cdc/penstock/change"
 )
@@ -14,6 +16,8 @@ type relation struct {
 	columns []relationCodec
 	key     []int // the table's key
 	full    bool  // old rows are complete
+	strict  bool  // a value that does not fit its type as it was looked up is errStale
+	looked  time.Time
 
 	before, after, oldKey change.Row // of the current event
 	scratch               []byte     // behind their converted values
@@ -25,9 +29,15 @@ type relation struct {
 // relationCodec is one column of a relation's tuples.
 type relationCodec struct {
 	codec
-	place int  // in the table's columns; -1: left out
-	key   bool // part of the replica identity
+	place  int  // in the table's columns; -1: left out
+	key    bool // part of the replica identity
+	labels map[string]bool
 }
+
+// errStale: a value does not fit its type as the catalog had it when the relation was
+// made. Enums get labels and composite types get attributes without a word of it in
+// the stream.
+var errStale = errors.New("a type was altered")
 
 // newRelation makes the relation of a Relation message.
 func newRelation(oid uint32, m *relationMessage, t *change.Table, places []int, ts types) *relation {
@@ -38,6 +48,12 @@ func newRelation(oid uint32, m *relationMessage, t *change.Table, places []int, 
 			typ = unknownType(c.typ)
 		}
 		r.columns[i] = relationCodec{codec: typ.codec(c.typmod), place: places[i], key: c.key}
+		if base, _ := typ.resolved(-1); base.kind == change.Enum {
+			r.columns[i].labels = map[string]bool{}
+			for _, l := range base.labels {
+				r.columns[i].labels[l] = true
+			}
+		}
 	}
 	r.before = make(change.Row, len(t.Columns))
 	r.after = make(change.Row, len(t.Columns))
@@ -63,9 +79,20 @@ func (r *relation) row(row change.Row, tuple []field) error {
 			row[c.place] = change.Of(change.Unchanged, "")
 		case c.convert == nil:
 			row[c.place] = change.Of(c.kind, view(f.data))
+			if r.strict && c.labels != nil && !c.labels[string(f.data)] {
+				return errStale
+			}
 		default:
 			var err error
-			if row[c.place], r.scratch, err = c.value(f.data, r.scratch); err != nil {
+			before := len(r.scratch)
+			if row[c.place], r.scratch, err = c.value(f.data, r.scratch); errors.Is(err, errNested) {
+				if r.strict {
+					return errStale
+				}
+				r.scratch = r.scratch[:before]
+				row[c.place], err = change.Of(change.String, view(f.data)), nil
+			}
+			if err != nil {
 				return fmt.Errorf("decode column %s of %s: %w", r.table.Columns[c.place].Name, r.table.QualifiedName(), err)
 			}
 		}

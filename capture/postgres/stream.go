@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -246,19 +247,15 @@ func (st *stream) place(lsn uint64, tableOrder int64) {
 
 func (st *stream) change(r *relation, m *message, lsn uint64) error {
 	e := &st.event
-	e.Table, e.Before, e.After, e.OldKey, e.NewKey = r.table, nil, nil, nil, nil
-	r.reset()
-	if m.oldKind != 0 {
-		if err := r.row(r.before, m.old); err != nil {
-			return err
+	err := st.rows(r, m)
+	if errors.Is(err, errStale) {
+		if r, err = st.refresh(r); err == nil {
+			err = st.rows(r, m)
+			r.strict = true
 		}
-		e.Before = r.before
 	}
-	if m.kind != 'D' {
-		if err := r.row(r.after, m.new); err != nil {
-			return err
-		}
-		e.After = r.after
+	if err != nil {
+		return err
 	}
 	switch m.kind {
 	case 'I':
@@ -282,6 +279,53 @@ func (st *stream) change(r *relation, m *message, lsn uint64) error {
 	}
 	st.place(lsn, r.next(st.serial))
 	return output(st.out.Event(e))
+}
+
+// rows decodes the rows of a message into the event.
+func (st *stream) rows(r *relation, m *message) error {
+	e := &st.event
+	e.Table, e.Before, e.After, e.OldKey, e.NewKey = r.table, nil, nil, nil, nil
+	r.reset()
+	if m.oldKind != 0 {
+		if err := r.row(r.before, m.old); err != nil {
+			return err
+		}
+		e.Before = r.before
+	}
+	if m.kind != 'D' {
+		if err := r.row(r.after, m.new); err != nil {
+			return err
+		}
+		e.After = r.after
+	}
+	return nil
+}
+
+// refreshInterval is how often the types of a table are looked up again because of
+// values that do not fit them.
+const refreshInterval = time.Second
+
+// refresh makes a relation anew with its types as the catalog has them now. The one that
+// is returned takes the next row as it is.
+func (st *stream) refresh(r *relation) (*relation, error) {
+	if time.Since(r.looked) > refreshInterval {
+		m := st.messages[r.oid]
+		for _, c := range m.columns {
+			st.srv.types.forget(c.typ)
+		}
+		if _, err := st.look(r.oid, &m); err != nil {
+			return nil, err
+		}
+		delete(st.relations, r.oid)
+		fresh, err := st.find(r.oid)
+		if err != nil {
+			return nil, err
+		}
+		fresh.transaction, fresh.order, fresh.looked = r.transaction, r.order, time.Now()
+		r, st.relation = fresh, fresh
+	}
+	r.strict = false
+	return r, nil
 }
 
 func (st *stream) truncate(m *message, lsn uint64) error {
@@ -358,6 +402,7 @@ func (st *stream) find(oid uint32) (*relation, error) {
 	}
 	t, places := st.s.cfg.table(st.s.name, st.srv.database, &m, info, st.srv.types)
 	r := newRelation(oid, &m, st.s.intern(oid, t), places, st.srv.types)
+	r.strict = true
 	st.relations[oid] = r
 	st.s.updateTable(t.QualifiedName(), func(status *capture.TableStatus) { status.Topic, status.SchemaVersion = t.Topic, t.Version })
 	return r, nil

@@ -167,6 +167,24 @@ func (ts types) load(ctx context.Context, conn *pgconn.PgConn, oids []uint32) er
 	return nil
 }
 
+// forget makes load look up a type again, and those that it is made of.
+func (ts types) forget(oid uint32) {
+	t := ts[oid]
+	if t == nil {
+		return
+	}
+	delete(ts, oid)
+	if t.base != nil {
+		ts.forget(t.base.oid)
+	}
+	if t.element != nil {
+		ts.forget(t.element.oid)
+	}
+	for _, f := range t.fields {
+		ts.forget(f.typ.oid)
+	}
+}
+
 // column describes a column of a type; words are the database's own for it.
 func (t *dataType) column(name, words string, typmod int32) change.Column {
 	r, typmod := t.resolved(typmod)
