@@ -113,7 +113,7 @@ func TestMistakesAreNamed(t *testing.T) {
 			p, diags := load(t, c.text)
 			diags = append(append(diags, p.CheckSecrets()...), p.CheckSensitive()...)
 			var out bytes.Buffer
-			if err := p.Write(&out, diags); err != nil {
+			if err := p.Print(&out, config.Plain, diags); err != nil {
 				t.Fatal(err)
 			}
 			if !diags.HasErrors() || !strings.Contains(out.String(), c.want) {
@@ -126,10 +126,10 @@ func TestMistakesAreNamed(t *testing.T) {
 func TestDiagnosticShowsTheLineWithACaret(t *testing.T) {
 	p, diags := load(t, "stream \"embedded\" {\n  retention = \"soon\"\n}\n")
 	var out bytes.Buffer
-	if err := p.Write(&out, diags); err != nil {
+	if err := p.Print(&out, config.Plain, diags); err != nil {
 		t.Fatal(err)
 	}
-	want := `a.hcl:2:15: error[E0107]: Value can't be used
+	want := filepath.Join(p.Dir, "a.hcl") + `:2:15: error[E0107]: Value can't be used
   2 |   retention = "soon"
     |               ^^^^^^
   "soon" is not a duration: write "50ms", "15m" or "7d"

@@ -55,7 +55,7 @@ func decodePipeline(block *hcl.Block) (*Pipeline, hcl.Diagnostics) {
 			what += " " + b.Labels[0]
 		}
 		if first, twice := seen[what]; twice && (once[b.Type] || b.Type == "on" || b.Type == "reject") {
-			diags = append(diags, Errorf("E0105", b.DefRange.Ptr(), fmt.Sprintf("Second block: %s", what), fmt.Sprintf("The first is in line %d; put both into one.", first.Start.Line)))
+			diags = append(diags, Errorf("E0105", b.DefRange.Ptr(), fmt.Sprintf("Second block: %s", what), "Put both into one.", Place{first, "the first is here"}))
 			continue
 		}
 		seen[what] = b.DefRange

@@ -2,22 +2,38 @@ package config
 
 import "github.com/hashicorp/hcl/v2"
 
-// code is the stable code of a diagnostic (E0312, W0301), carried in its Extra.
-type code string
+// extra is what a diagnostic of ours carries besides what HCL's have.
+type extra struct {
+	code string // stable: E0312, W0301
+	also []Place
+}
+
+// Place is another place that matters for a diagnostic, with what is there: "defined
+// nullable here".
+type Place struct {
+	Range hcl.Range
+	Note  string
+}
 
 // Errorf makes an error with a stable code. The summary says what is wrong in one
 // line, the detail why and how to mend it.
-func Errorf(c string, rng *hcl.Range, summary, detail string) *hcl.Diagnostic {
-	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: rng, Extra: code(c)}
+func Errorf(c string, rng *hcl.Range, summary, detail string, also ...Place) *hcl.Diagnostic {
+	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: rng, Extra: extra{c, also}}
 }
 
 // Warnf makes a warning with a stable code.
-func Warnf(c string, rng *hcl.Range, summary, detail string) *hcl.Diagnostic {
-	return &hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: summary, Detail: detail, Subject: rng, Extra: code(c)}
+func Warnf(c string, rng *hcl.Range, summary, detail string, also ...Place) *hcl.Diagnostic {
+	return &hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: summary, Detail: detail, Subject: rng, Extra: extra{c, also}}
 }
 
 // Code returns a diagnostic's code, empty for one of HCL's own.
 func Code(d *hcl.Diagnostic) string {
-	c, _ := d.Extra.(code)
-	return string(c)
+	e, _ := d.Extra.(extra)
+	return e.code
+}
+
+// Also returns the other places that matter for a diagnostic.
+func Also(d *hcl.Diagnostic) []Place {
+	e, _ := d.Extra.(extra)
+	return e.also
 }

@@ -120,7 +120,7 @@ func (p *Project) decode(content *hcl.BodyContent) hcl.Diagnostics {
 		case "penstock", "stream", "state", "ops":
 			if first, twice := single[block.Type]; twice {
 				diags = append(diags, Errorf("E0105", &rng, fmt.Sprintf("Second %s block", block.Type),
-					fmt.Sprintf("There is one %s block in a project; the first is at %s:%d.", block.Type, first.Filename, first.Start.Line)))
+					fmt.Sprintf("There is one %s block in a project.", block.Type), Place{first, "the first is here"}))
 				continue
 			}
 			single[block.Type] = rng
@@ -171,7 +171,7 @@ func checkNames(block *hcl.Block, named map[string]hcl.Range) hcl.Diagnostics {
 	name := block.Type + " " + block.Labels[len(block.Labels)-1]
 	if first, twice := named[name]; twice {
 		diags = append(diags, Errorf("E0105", &block.DefRange, fmt.Sprintf("Second %s named %q", block.Type, block.Labels[len(block.Labels)-1]),
-			fmt.Sprintf("The first is at %s:%d; give one of them another name.", first.Filename, first.Start.Line)))
+			"Give one of them another name.", Place{first, "the first is here"}))
 	}
 	named[name] = block.DefRange
 	return diags

@@ -1,10 +1,7 @@
 package config
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"io"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -57,7 +54,7 @@ func Normalize(diags hcl.Diagnostics) hcl.Diagnostics {
 					c = known
 				}
 			}
-			d.Extra = code(c)
+			d.Extra = extra{code: c}
 			if _, reason, ok := strings.Cut(d.Detail, " failed: "); ok && c == "E0201" {
 				d.Summary, d.Detail = strings.TrimSuffix(reason, "."), ""
 			}
@@ -101,92 +98,4 @@ func unknown(rng *hcl.Range, what, name string, candidates []string) *hcl.Diagno
 		detail = fmt.Sprintf("Did you mean %q? %s", s, detail)
 	}
 	return Errorf("E0108", rng, fmt.Sprintf("Unknown %s %q", what, name), detail)
-}
-
-// Write writes diagnostics for people: place, code, the line, a caret, the fix.
-func (p *Project) Write(w io.Writer, diags hcl.Diagnostics) error {
-	out := bufio.NewWriter(w)
-	for _, d := range Normalize(diags) {
-		severity := "error"
-		if d.Severity == hcl.DiagWarning {
-			severity = "warning"
-		}
-		if d.Subject != nil {
-			fmt.Fprintf(out, "%s:%d:%d: ", d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column)
-		}
-		fmt.Fprintf(out, "%s[%s]: %s\n", severity, Code(d), d.Summary)
-		if line, ok := p.line(d.Subject); ok {
-			number := fmt.Sprint(d.Subject.Start.Line)
-			width := d.Subject.End.Column - d.Subject.Start.Column
-			if d.Subject.End.Line != d.Subject.Start.Line {
-				width = utf8.RuneCountInString(line) - d.Subject.Start.Column + 1
-			}
-			fmt.Fprintf(out, "  %s | %s\n", number, line)
-			fmt.Fprintf(out, "  %*s | %s%s\n", len(number), "", indent(line, d.Subject.Start.Column-1), strings.Repeat("^", max(1, width)))
-		}
-		if d.Detail != "" {
-			fmt.Fprintf(out, "  %s\n", strings.ReplaceAll(d.Detail, "\n", "\n  "))
-		}
-	}
-	return out.Flush()
-}
-
-// indent is white space as wide as the first n columns of a line.
-func indent(line string, n int) string {
-	var b strings.Builder
-	for _, r := range line {
-		if n--; n < 0 {
-			break
-		}
-		if r == '\t' {
-			b.WriteByte('\t')
-		} else {
-			b.WriteByte(' ')
-		}
-	}
-	return b.String()
-}
-
-func (p *Project) line(rng *hcl.Range) (string, bool) {
-	if rng == nil || p.files[rng.Filename] == nil {
-		return "", false
-	}
-	lines := strings.Split(string(p.files[rng.Filename].Bytes), "\n")
-	if rng.Start.Line < 1 || rng.Start.Line > len(lines) {
-		return "", false
-	}
-	return strings.TrimRight(lines[rng.Start.Line-1], "\r"), true
-}
-
-// diagnostic is the form of --output json.
-type diagnostic struct {
-	Type      string `json:"type"`
-	Severity  string `json:"severity"`
-	Code      string `json:"code"`
-	Message   string `json:"message"`
-	File      string `json:"file,omitempty"`
-	Line      int    `json:"line,omitempty"`
-	Column    int    `json:"column,omitempty"`
-	EndLine   int    `json:"end_line,omitempty"`
-	EndColumn int    `json:"end_column,omitempty"`
-	Fix       string `json:"fix,omitempty"`
-}
-
-// WriteJSON writes diagnostics as JSON objects, one a line.
-func (p *Project) WriteJSON(w io.Writer, diags hcl.Diagnostics) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	for _, d := range Normalize(diags) {
-		out := diagnostic{Type: "diagnostic", Severity: "error", Code: Code(d), Message: d.Summary, Fix: d.Detail}
-		if d.Severity == hcl.DiagWarning {
-			out.Severity = "warning"
-		}
-		if r := d.Subject; r != nil {
-			out.File, out.Line, out.Column, out.EndLine, out.EndColumn = r.Filename, r.Start.Line, r.Start.Column, r.End.Line, r.End.Column
-		}
-		if err := enc.Encode(out); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -167,5 +167,8 @@ func TestProjects(t *testing.T) {
 	}
 	for _, file := range dirs {
 		validate(t, []string{"SHOP_URL=postgres://shop@127.0.0.1/shop", "HUBSPOT_TOKEN=token"}, filepath.Dir(file))
+		if out, _, code, err := binary.Output(nil, "fmt", "--check", filepath.Dir(file)); err != nil || code != 0 {
+			t.Errorf("penstock fmt has something to do in %s: %v", out, err)
+		}
 	}
 }

@@ -123,11 +123,11 @@ func (c *cli) command() *cobra.Command {
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			switch c.format {
-			case "text":
+			case "text", "github":
 			case "json":
 				c.json = true
 			default:
-				return fmt.Errorf("--output is text or json, not %q", c.format)
+				return fmt.Errorf("--output is text, json or github, not %q", c.format)
 			}
 			var level slog.Level
 			if err := level.UnmarshalText([]byte(c.level)); err != nil {
@@ -141,7 +141,7 @@ func (c *cli) command() *cobra.Command {
 			return nil
 		},
 	}
-	root.PersistentFlags().StringVar(&c.format, "output", "text", "form of the results on stdout: text or json")
+	root.PersistentFlags().StringVar(&c.format, "output", "text", "form of the results on stdout: text, json, or github (diagnostics as annotations of a workflow)")
 	root.PersistentFlags().StringVar(&c.level, "log-level", "info", "logs on stderr from: debug, info, warn or error")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(c.versionCommand())

@@ -3,9 +3,15 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
+	"os"
 	"slices"
 	"text/tabwriter"
+
+	"golang.org/x/term"
+
+	"github.com/penstock-cdc/penstock/config"
 )
 
 // line writes one JSON object of --output json.
@@ -13,6 +19,25 @@ func (c *cli) line(v any) error {
 	enc := json.NewEncoder(c.out)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
+}
+
+// style is the form of diagnostics that go to w.
+func (c *cli) style(w io.Writer) config.Style {
+	switch {
+	case c.json:
+		return config.JSON
+	case c.format == "github":
+		return config.GitHub
+	case colours(w):
+		return config.Colour
+	}
+	return config.Plain
+}
+
+// colours tells whether w is a terminal that may show colours (https://no-color.org).
+func colours(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 // table writes rows in aligned columns.

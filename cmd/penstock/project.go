@@ -138,7 +138,7 @@ func (p *project) checkOwners() (diags hcl.Diagnostics) {
 			name := pipe.To.App + "." + pipe.To.Object + "." + f.Name
 			if first := owners[name]; first != nil && first != pipe {
 				diags = append(diags, config.Errorf("E0111", &f.NameRange, fmt.Sprintf("Field %s is written by two pipelines", name),
-					fmt.Sprintf("Pipeline %q writes it too (%s:%d); a field has one owner.", first.Name, first.Range.Filename, first.Range.Start.Line)))
+					fmt.Sprintf("Pipeline %q writes it too; a field has one owner.", first.Name), config.Place{Range: first.Range, Note: "its other owner"}))
 			}
 			owners[name] = pipe
 		}

@@ -62,10 +62,7 @@ func (c *cli) validate(ctx context.Context, dir string, live bool) error {
 
 // report prints the diagnostics to stdout, where they are the result.
 func (c *cli) report(p *project) error {
-	if c.json {
-		return p.WriteJSON(c.out, p.diags)
-	}
-	return p.Write(c.out, p.diags)
+	return p.Print(c.out, c.style(c.out), p.diags)
 }
 
 // checkLive checks sources, apps and pipelines against what is there. What is wrong in
@@ -143,11 +140,7 @@ func (c *cli) refuse(p *project) error {
 	if len(p.diags) == 0 {
 		return nil
 	}
-	write := p.Write
-	if c.json {
-		write = p.WriteJSON
-	}
-	if err := write(c.err, p.diags); err != nil {
+	if err := p.Print(c.err, c.style(c.err), p.diags); err != nil {
 		return err
 	}
 	if p.diags.HasErrors() {

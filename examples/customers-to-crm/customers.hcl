@@ -44,5 +44,5 @@ pipeline "customers_to_crm" {
 
   on "delete" { action = "archive" }
   on "leave"  { action = "archive" }
-  guard { max_deletes = "20%" }
+  guard       { max_deletes = "20%" }
 }
