@@ -86,7 +86,7 @@ func (p *process) until(ctx context.Context, limit time.Duration, condition func
 		select {
 		case err := <-p.done:
 			p.done <- err
-			return fmt.Errorf("penstock ended (%v): %s", err, p.tail())
+			return fmt.Errorf("penstock ended (%w): %s", err, p.tail())
 		case <-ctx.Done():
 			return fmt.Errorf("not reached within %s: %s", limit, p.tail())
 		case <-tick.C:

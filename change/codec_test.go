@@ -138,7 +138,8 @@ func TestUnchangedIsToldFromTextOfThatSpelling(t *testing.T) {
 
 func TestIDsCompareInCommitOrder(t *testing.T) {
 	ids := []change.ID{
-		{}, change.NewID(0, 5, 1, 0), change.NewID(0, 5, 1, 1), change.NewID(0, 5, 2, 0), change.NewPointID(0, 5, 1, 0),
+		{},
+		change.NewID(0, 5, 1, 0), change.NewID(0, 5, 1, 1), change.NewID(0, 5, 2, 0), change.NewPointID(0, 5, 1, 0),
 		change.NewPointID(0, 5, 2, 0), change.NewID(0, 6, 0, 0), change.NewID(1, 0, 0, 0),
 	}
 	for i := 1; i < len(ids); i++ {

@@ -38,11 +38,17 @@ func NewPointID(epoch uint32, commit, number uint64, ordinal uint32) ID {
 	return NewID(epoch, commit, number|afterChanges, ordinal)
 }
 
-// Epoch, Commit, Position and Ordinal return the parts.
-func (id ID) Epoch() uint32    { return binary.BigEndian.Uint32(id[0:]) }
-func (id ID) Commit() uint64   { return binary.BigEndian.Uint64(id[4:]) }
+// Epoch counts the servers of a source, one after the other.
+func (id ID) Epoch() uint32 { return binary.BigEndian.Uint32(id[0:]) }
+
+// Commit is the commit's position.
+func (id ID) Commit() uint64 { return binary.BigEndian.Uint64(id[4:]) }
+
+// Position is the change's own position in its transaction.
 func (id ID) Position() uint64 { return binary.BigEndian.Uint64(id[12:]) }
-func (id ID) Ordinal() uint32  { return binary.BigEndian.Uint32(id[20:]) }
+
+// Ordinal tells changes apart that share their position.
+func (id ID) Ordinal() uint32 { return binary.BigEndian.Uint32(id[20:]) }
 
 // IsPoint tells whether the ID is a point's (NewPointID) and not a change's.
 func (id ID) IsPoint() bool { return id.Position()&afterChanges != 0 }

@@ -11,9 +11,17 @@ import (
 var pipelineSchema = &hcl.BodySchema{
 	Attributes: []hcl.AttributeSchema{{Name: "from", Required: true}, {Name: "to", Required: true}, {Name: "run"}, {Name: "where"}, {Name: "backfill"}},
 	Blocks: []hcl.BlockHeaderSchema{
-		{Type: "clean"}, {Type: "reject", LabelNames: []string{"name"}}, {Type: "key"}, {Type: "match"},
-		{Type: "fields", LabelNames: []string{"owner"}}, {Type: "field", LabelNames: []string{"name"}}, {Type: "write_back"},
-		{Type: "on", LabelNames: []string{"event"}}, {Type: "verify"}, {Type: "deliver"}, {Type: "guard"},
+		{Type: "clean"},
+		{Type: "reject", LabelNames: []string{"name"}},
+		{Type: "key"},
+		{Type: "match"},
+		{Type: "fields", LabelNames: []string{"owner"}},
+		{Type: "field", LabelNames: []string{"name"}},
+		{Type: "write_back"},
+		{Type: "on", LabelNames: []string{"event"}},
+		{Type: "verify"},
+		{Type: "deliver"},
+		{Type: "guard"},
 	},
 }
 

@@ -7,13 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"net/http/httptest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -33,8 +32,10 @@ func running() *process {
 	return &process{status: ops.Status{
 		Version: "1.2.3", Commit: "abc", Started: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
 		Sources: []ops.Source{
-			{Name: "shop", Kind: "postgres", State: "streaming", LagSeconds: of(1.5), RetainedBytes: of(int64(4096)),
-				Captured: []ops.Captured{{Table: "public.customers", Op: "c", Count: 12}}},
+			{
+				Name: "shop", Kind: "postgres", State: "streaming", LagSeconds: of(1.5), RetainedBytes: of(int64(4096)),
+				Captured: []ops.Captured{{Table: "public.customers", Op: "c", Count: 12}},
+			},
 			{Name: "erp", Kind: "mysql", State: "waiting", Detail: "connection refused"},
 		},
 		Pipelines: []ops.Pipeline{{

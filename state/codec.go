@@ -24,22 +24,26 @@ func (w *writer) text(s string) {
 	w.b = binary.AppendUvarint(w.b, uint64(len(s)))
 	w.b = append(w.b, s...)
 }
+
 func (w *writer) bytes(p []byte) {
 	w.b = binary.AppendUvarint(w.b, uint64(len(p)))
 	w.b = append(w.b, p...)
 }
+
 func (w *writer) value(v change.Value) {
 	w.b = append(w.b, byte(v.Kind()))
 	if k := v.Kind(); k != change.Null && k != change.Unchanged {
 		w.text(v.Text())
 	}
 }
+
 func (w *writer) values(vs []change.Value) {
 	w.int(int64(len(vs)))
 	for _, v := range vs {
 		w.value(v)
 	}
 }
+
 func (w *writer) flags(fs ...bool) {
 	var n byte
 	for i, f := range fs {

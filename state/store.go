@@ -167,9 +167,13 @@ func QueueOf(k Kind, l Lane, approved bool) Queue {
 // Ready tells whether it is a queue of what is ready to be sent.
 func (q Queue) Ready() bool { return q < 16 && q&3 != 3 }
 
-// Kind, Lane and Approved are the parts of a ready queue.
-func (q Queue) Kind() Kind     { return Kind(q & 3) }
-func (q Queue) Lane() Lane     { return Lane(q >> 2 & 1) }
+// Kind is the kind of what waits in a ready queue.
+func (q Queue) Kind() Kind { return Kind(q & 3) }
+
+// Lane is the lane of what waits in a ready queue.
+func (q Queue) Lane() Lane { return Lane(q >> 2 & 1) }
+
+// Approved tells whether it is the queue of what a person has let through the guard.
 func (q Queue) Approved() bool { return q.Ready() && q&approvedBit != 0 }
 
 // DamageError is a row whose content is not what was written.

@@ -30,8 +30,10 @@ func testRecords(n int) []change.Record {
 	for i := range out {
 		id := change.NewID(1, uint64(1000+i/100), uint64(i*100), 0)
 		text, _ := id.AppendText(nil)
-		out[i] = change.Record{Topic: "shop.public.customers", Key: fmt.Appendf(nil, `{"id":%d}`, i), Value: envelope(nil, rng, i), ID: id,
-			Headers: []change.Header{{Key: change.HeaderID, Value: text}, {Key: change.HeaderSchema, Value: []byte("0123456789abcdef")}}}
+		out[i] = change.Record{
+			Topic: "shop.public.customers", Key: fmt.Appendf(nil, `{"id":%d}`, i), Value: envelope(nil, rng, i), ID: id,
+			Headers: []change.Header{{Key: change.HeaderID, Value: text}, {Key: change.HeaderSchema, Value: []byte("0123456789abcdef")}},
+		}
 	}
 	return out
 }

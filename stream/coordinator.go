@@ -107,7 +107,7 @@ func (g *group) signal() {
 func (g *group) expire(now time.Time) {
 	for id, m := range g.members {
 		// Who waits for the others to join, sends no heartbeat.
-		if now.Sub(m.seen) > m.session && !(g.state == stateJoining && m.joined) {
+		if now.Sub(m.seen) > m.session && (g.state != stateJoining || !m.joined) {
 			g.remove(id, now)
 		}
 	}
@@ -182,19 +182,20 @@ func (g *group) ids() []string {
 	return ids
 }
 
-// choose returns the first protocol of some member that all know, "" if there is none.
+// choose returns the first protocol of a member that all know, "" if there is none.
 func (g *group) choose() string {
-	for _, id := range g.ids() {
-		for _, p := range g.members[id].protocols {
-			known := true
-			for _, m := range g.members {
-				known = known && slices.ContainsFunc(m.protocols, func(o protocolOffer) bool { return o.name == p.name })
-			}
-			if known {
-				return p.name
-			}
+	ids := g.ids()
+	if len(ids) == 0 {
+		return ""
+	}
+	for _, p := range g.members[ids[0]].protocols {
+		known := true
+		for _, m := range g.members {
+			known = known && slices.ContainsFunc(m.protocols, func(o protocolOffer) bool { return o.name == p.name })
 		}
-		break
+		if known {
+			return p.name
+		}
 	}
 	return ""
 }

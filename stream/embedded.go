@@ -128,8 +128,10 @@ func OpenEmbedded(ctx context.Context, opts EmbeddedOptions) (*Embedded, error) 
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", opts.Path, err)
 	}
-	e := &Embedded{opts: opts, db: db, topics: map[string]*embeddedTopic{}, sources: map[string]*embeddedSource{}, readers: map[reader]*lowWater{},
-		fresh: make(chan struct{}), moved: make(chan struct{}), done: make(chan struct{}), opened: time.Now()}
+	e := &Embedded{
+		opts: opts, db: db, topics: map[string]*embeddedTopic{}, sources: map[string]*embeddedSource{}, readers: map[reader]*lowWater{},
+		fresh: make(chan struct{}), moved: make(chan struct{}), done: make(chan struct{}), opened: time.Now(),
+	}
 	e.tail.limit = 16 << 20
 	db.SetMaxOpenConns(6) // each has a page cache; two of them are pinned
 	db.SetMaxIdleConns(6)
@@ -168,8 +170,10 @@ func (o EmbeddedOptions) withDefaults() EmbeddedOptions {
 }
 
 func dsn(path string) string {
-	q := url.Values{"_pragma": {"busy_timeout(30000)", "synchronous(FULL)", "wal_autocheckpoint(0)", "cache_size(-4000)",
-		"fullfsync(1)", "checkpoint_fullfsync(1)", "temp_store(MEMORY)", "journal_size_limit(268435456)"}}
+	q := url.Values{"_pragma": {
+		"busy_timeout(30000)", "synchronous(FULL)", "wal_autocheckpoint(0)", "cache_size(-4000)",
+		"fullfsync(1)", "checkpoint_fullfsync(1)", "temp_store(MEMORY)", "journal_size_limit(268435456)",
+	}}
 	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}).String()
 }
 
@@ -333,8 +337,10 @@ func (e *Embedded) loadLanes(ctx context.Context) error {
 			return err
 		}
 		if err != nil || next != l.next {
-			return &DamageError{Topic: l.topic, Partition: l.partition, Offset: max(next, l.start),
-				Missing: fmt.Sprintf("%d messages at its end are gone", l.next-max(next, l.start)), Fix: fixBackup}
+			return &DamageError{
+				Topic: l.topic, Partition: l.partition, Offset: max(next, l.start),
+				Missing: fmt.Sprintf("%d messages at its end are gone", l.next-max(next, l.start)), Fix: fixBackup,
+			}
 		}
 	}
 	return nil

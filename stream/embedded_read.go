@@ -113,8 +113,10 @@ func (r *laneReader) read(maxBytes int) ([]Message, error) {
 				return nil, &GapError{Topic: r.lane.topic, Partition: r.lane.partition, Want: r.next, Start: start}
 			}
 			if r.next > end {
-				return nil, &DamageError{Topic: r.lane.topic, Partition: r.lane.partition, Offset: end,
-					Missing: fmt.Sprintf("a reader had %d more messages than there are", r.next-end), Fix: fixTail}
+				return nil, &DamageError{
+					Topic: r.lane.topic, Partition: r.lane.partition, Offset: end,
+					Missing: fmt.Sprintf("a reader had %d more messages than there are", r.next-end), Fix: fixTail,
+				}
 			}
 			if len(batches) == 0 {
 				break

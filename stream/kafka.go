@@ -75,8 +75,10 @@ func OpenKafka(ctx context.Context, opts KafkaOptions) (*Kafka, error) {
 		opts.Logger = slog.Default()
 	}
 	transport := &kafka.Transport{ClientID: "penstock", TLS: opts.TLS, SASL: opts.SASL}
-	k := &Kafka{opts: opts, transport: transport, leaders: map[string][]int32{},
-		client: &kafka.Client{Addr: kafka.TCP(opts.Brokers...), Transport: transport}}
+	k := &Kafka{
+		opts: opts, transport: transport, leaders: map[string][]int32{},
+		client: &kafka.Client{Addr: kafka.TCP(opts.Brokers...), Transport: transport},
+	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	if _, err := k.metadata(ctx, []string{}); err != nil {

@@ -25,7 +25,7 @@ type exchange struct {
 const anyBroker int32 = -1
 
 // ApiKey is the number of the request; the name is kafka-go's.
-func (x *exchange) ApiKey() protocol.ApiKey { return protocol.ApiKey(x.api) } //nolint:revive // kafka-go's interface
+func (x *exchange) ApiKey() protocol.ApiKey { return protocol.ApiKey(x.api) }
 
 // Required tells kafka-go to leave the encoding to RawExchange.
 func (x *exchange) Required(map[protocol.ApiKey]int16) bool { return true }

@@ -61,8 +61,10 @@ type kafkaCase struct {
 
 func newKafkaCase(t *testing.T) *kafkaCase {
 	t.Helper()
-	c := &kafkaCase{T: t, k: openKafka(t, stream.KafkaOptions{Partitions: 2}), marks: &streamtest.Marks{}, source: "k" + strings.ToLower(rand.Text()[:10]),
-		client: &kafka.Client{Addr: kafka.TCP(service.Shared(t, "kafka").Addr), Transport: &kafka.Transport{}}}
+	c := &kafkaCase{
+		T: t, k: openKafka(t, stream.KafkaOptions{Partitions: 2}), marks: &streamtest.Marks{}, source: "k" + strings.ToLower(rand.Text()[:10]),
+		client: &kafka.Client{Addr: kafka.TCP(service.Shared(t, "kafka").Addr), Transport: &kafka.Transport{}},
+	}
 	c.table = streamtest.Table(c.source, "customers")
 	return c
 }
@@ -269,8 +271,10 @@ func TestKafkaForeignWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	for p := range 2 {
-		res, err := c.client.Produce(t.Context(), &kafka.ProduceRequest{Topic: c.table.Topic, Partition: p, RequiredAcks: kafka.RequireAll,
-			Records: kafka.NewRecordReader(kafka.Record{Value: kafka.NewBytes([]byte("foreign"))})})
+		res, err := c.client.Produce(t.Context(), &kafka.ProduceRequest{
+			Topic: c.table.Topic, Partition: p, RequiredAcks: kafka.RequireAll,
+			Records: kafka.NewRecordReader(kafka.Record{Value: kafka.NewBytes([]byte("foreign"))}),
+		})
 		if err != nil || res.Error != nil {
 			t.Fatal(err, res)
 		}

@@ -54,8 +54,10 @@ type loom struct {
 }
 
 func newLoom(limit int, setting string) *loom {
-	l := &loom{limit: limit, setting: setting, batch: batchSize, topics: map[string][]*lane{}, comp: compressor{codec: batchCodec},
-		full: make(chan *batch, 8), done: make(chan struct{})}
+	l := &loom{
+		limit: limit, setting: setting, batch: batchSize, topics: map[string][]*lane{}, comp: compressor{codec: batchCodec},
+		full: make(chan *batch, 8), done: make(chan struct{}),
+	}
 	l.spare.New = func() any { return new(batch) }
 	go l.seal()
 	return l
@@ -177,9 +179,6 @@ func (p *piece) wait() (count, size int) {
 	}
 	return count, size
 }
-
-// last is the id of the piece's newest record that has one.
-func (p *piece) last() change.ID { return p.batches[len(p.batches)-1].last }
 
 // release gives the batches' buffers back for reuse.
 func (l *loom) release(pieces []piece) {

@@ -74,10 +74,21 @@ type api struct {
 // apis are the requests that are answered. Those for writing are there to be refused.
 func apis() []api {
 	return []api{
-		{0, 3, 8, (*server).produce}, {1, 4, 11, (*server).fetch}, {2, 1, 5, (*server).listOffsets}, {3, 0, 8, (*server).metadata},
-		{8, 2, 7, (*server).offsetCommit}, {9, 1, 5, (*server).offsetFetch}, {10, 0, 2, (*server).findCoordinator},
-		{11, 0, 5, (*server).joinGroup}, {12, 0, 3, (*server).heartbeat}, {13, 0, 3, (*server).leaveGroup}, {14, 0, 3, (*server).syncGroup},
-		{15, 0, 4, (*server).describeGroups}, {16, 0, 2, (*server).listGroups}, {18, 0, 3, (*server).apiVersions}, {22, 0, 1, (*server).initProducer},
+		{0, 3, 8, (*server).produce},
+		{1, 4, 11, (*server).fetch},
+		{2, 1, 5, (*server).listOffsets},
+		{3, 0, 8, (*server).metadata},
+		{8, 2, 7, (*server).offsetCommit},
+		{9, 1, 5, (*server).offsetFetch},
+		{10, 0, 2, (*server).findCoordinator},
+		{11, 0, 5, (*server).joinGroup},
+		{12, 0, 3, (*server).heartbeat},
+		{13, 0, 3, (*server).leaveGroup},
+		{14, 0, 3, (*server).syncGroup},
+		{15, 0, 4, (*server).describeGroups},
+		{16, 0, 2, (*server).listGroups},
+		{18, 0, 3, (*server).apiVersions},
+		{22, 0, 1, (*server).initProducer},
 	}
 }
 

@@ -78,11 +78,12 @@ func (e *Embedded) offsetOf(l *embeddedLane, start, at int64) (ms, offset int64,
 	if err != nil {
 		return -1, -1, err
 	}
+	defer rows.Close()
 	row := int64(-1)
 	for rows.Next() {
 		err = errors.Join(err, rows.Scan(&row))
 	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil || row < 0 {
+	if err := errors.Join(err, rows.Err()); err != nil || row < 0 {
 		return -1, -1, err
 	}
 	base := max(row&(1<<offsetBits-1), start)
@@ -209,7 +210,7 @@ func (s *server) gather(a *asked, maxBytes int, atLeastOne bool) (size int) {
 	}
 	a.code = codeNone
 	for _, b := range batches {
-		if size+len(b) > maxBytes && !(atLeastOne && size == 0) {
+		if size+len(b) > maxBytes && (!atLeastOne || size > 0) {
 			break
 		}
 		a.batches = append(a.batches, b)

@@ -3,7 +3,6 @@ package mysql
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -62,7 +61,7 @@ func (nowhere) Idle()                     {}
 // benchTail is a tail with the table mapped, and a WRITE_ROWS event of n rows.
 func benchTail(tb testing.TB, n int) (*tail, []byte) {
 	tb.Helper()
-	src, err := Open(&Config{URL: "mysql://u:p@h/", Tables: []string{"shop.*"}}, "shop", slog.New(slog.NewTextHandler(io.Discard, nil)))
+	src, err := Open(&Config{URL: "mysql://u:p@h/", Tables: []string{"shop.*"}}, "shop", slog.New(slog.DiscardHandler))
 	if err != nil {
 		tb.Fatal(err)
 	}

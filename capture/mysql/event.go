@@ -7,11 +7,10 @@ import (
 	"strings"
 	"time"
 
+	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 	"github.com/google/uuid"
 	"github.com/klauspost/compress/zstd"
-
-	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 
 	"github.com/penstock-cdc/penstock/change"
 )
@@ -366,7 +365,8 @@ func (t *tail) sendRows(h header, op rowsOp, start, number uint64, m *mapped, bo
 		m.tx, m.order = t.tx.commit, 0
 	}
 	ev := change.Event{Table: m.table, CommitTime: t.tx.time, TxID: t.tx.id, Log: change.LogPosition{
-		ServerID: h.serverID, GTID: t.tx.gtid, File: t.file, Pos: start, Thread: t.tx.thread}}
+		ServerID: h.serverID, GTID: t.tx.gtid, File: t.file, Pos: start, Thread: t.tx.thread,
+	}}
 	data := rows.data
 	for row := 0; len(data) > 0; row++ {
 		if row > math.MaxInt32/2 {

@@ -24,8 +24,10 @@ func (src *Source) readFacts(s *session) (*facts, error) {
 	f := &facts{version: s.conn.GetServerVersion(), collations: map[uint64]collation{}, widths: map[string]int{}, variables: map[string]string{}}
 	f.mariadb = strings.Contains(f.version, "MariaDB")
 	src.mariadb.Store(f.mariadb)
-	names := []string{"server_uuid", "server_id", "gtid_domain_id", "gtid_mode", "log_bin", "binlog_format", "binlog_row_image", "binlog_row_metadata",
-		"binlog_row_value_options", "binlog_expire_logs_seconds", "expire_logs_days", "lower_case_table_names", "log_bin_compress"}
+	names := []string{
+		"server_uuid", "server_id", "gtid_domain_id", "gtid_mode", "log_bin", "binlog_format", "binlog_row_image", "binlog_row_metadata",
+		"binlog_row_value_options", "binlog_expire_logs_seconds", "expire_logs_days", "lower_case_table_names", "log_bin_compress",
+	}
 	for i := range names {
 		names[i] = literal(names[i])
 	}

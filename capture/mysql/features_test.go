@@ -104,8 +104,10 @@ func TestCheck(t *testing.T) {
 			if err == nil {
 				t.Fatal("nothing is wrong")
 			}
-			for _, want := range []string{"binlog_format is STATEMENT: SET", "binlog_row_image is MINIMAL: SET", "binlog_row_metadata is MINIMAL: SET",
-				"GRANT REPLICATION SLAVE ON *.* TO 'weak'@'%'", d.name + ".gone"} {
+			for _, want := range []string{
+				"binlog_format is STATEMENT: SET", "binlog_row_image is MINIMAL: SET", "binlog_row_metadata is MINIMAL: SET",
+				"GRANT REPLICATION SLAVE ON *.* TO 'weak'@'%'", d.name + ".gone",
+			} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("%q is missing in:\n%v", want, err)
 				}

@@ -89,13 +89,12 @@ func (d *database) text(sql string) string {
 
 // recorder is an Output that keeps what it gets, up to what was committed.
 type recorder struct {
-	mu        sync.Mutex
-	changed   chan struct{}
-	events    []*change.Event
-	pending   []*change.Event
-	markers   []string
-	resume    []byte
-	keepsRows bool
+	mu      sync.Mutex
+	changed chan struct{}
+	events  []*change.Event
+	pending []*change.Event
+	markers []string
+	resume  []byte
 }
 
 func newRecorder() *recorder { return &recorder{changed: make(chan struct{}, 1)} }

@@ -114,7 +114,7 @@ func (s *session) row(sql string) ([]string, error) {
 // plain takes the driver's stack traces off an error.
 func plain(err error) error {
 	for err != nil {
-		cause, ok := err.(interface{ Cause() error }) //nolint:errorlint // unwraps step by step
+		cause, ok := err.(interface{ Cause() error })
 		if !ok || cause.Cause() == nil {
 			break
 		}

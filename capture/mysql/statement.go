@@ -87,9 +87,11 @@ func (t *tail) truncate(h header, start, number uint64, database string, words *
 	}
 	t.tx.order++
 	t.tx.sent = true
-	ev := change.Event{Table: table, Op: change.Truncate, CommitTime: t.tx.time, TxID: t.tx.id, TxOrder: t.tx.order, TableOrder: 1,
+	ev := change.Event{
+		Table: table, Op: change.Truncate, CommitTime: t.tx.time, TxID: t.tx.id, TxOrder: t.tx.order, TableOrder: 1,
 		ID:  change.NewID(t.resume.Epoch, t.tx.commit, number, 0),
-		Log: change.LogPosition{ServerID: h.serverID, GTID: t.tx.gtid, File: t.file, Pos: start, Thread: t.tx.thread}}
+		Log: change.LogPosition{ServerID: h.serverID, GTID: t.tx.gtid, File: t.file, Pos: start, Thread: t.tx.thread},
+	}
 	if err := t.out.Event(&ev); err != nil {
 		return &stopError{err}
 	}

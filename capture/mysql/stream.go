@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strconv"
 	"time"
@@ -38,7 +37,7 @@ func (s *state) stream(ctx context.Context) error {
 		HeartbeatPeriod: heartbeat, ReadTimeout: readTimeout,
 		FillZeroLogPos:          s.facts.mariadb, // asks for the events that would be missing from the sum of sizes
 		EventCacheCount:         1,
-		Logger:                  slog.New(slog.NewTextHandler(io.Discard, nil)), // its errors come back to us
+		Logger:                  slog.New(slog.DiscardHandler), // its errors come back to us
 		Dialer:                  dialer.dial,
 		SynchronousEventHandler: t,
 	})

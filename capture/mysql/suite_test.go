@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-mysql-org/go-mysql/client"
+
 	"github.com/penstock-cdc/penstock/capture"
 	"github.com/penstock-cdc/penstock/capture/capturetest"
 	"github.com/penstock-cdc/penstock/capture/mysql"
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/integration/service"
-
-	"github.com/go-mysql-org/go-mysql/client"
 )
 
 // TestSuite: what every source promises.

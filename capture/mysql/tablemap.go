@@ -10,7 +10,6 @@ import (
 
 // tableMap is a TABLE_MAP event: what the rows events after it that have its id mean.
 type tableMap struct {
-	id       uint64
 	database string
 	table    string
 	columns  []column
@@ -207,7 +206,7 @@ func (o *optional) read(kind byte, r *reader) {
 			columns[i].name = string(r.text())
 		}
 	case replication.TABLE_MAP_OPT_META_ENUM_STR_VALUE, replication.TABLE_MAP_OPT_META_SET_STR_VALUE:
-		want := byte(gomysql.MYSQL_TYPE_ENUM)
+		want := gomysql.MYSQL_TYPE_ENUM
 		if kind == replication.TABLE_MAP_OPT_META_SET_STR_VALUE {
 			want = gomysql.MYSQL_TYPE_SET
 		}

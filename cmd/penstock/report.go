@@ -153,7 +153,7 @@ func (r *reading) report(running bool) sourceReport {
 func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (pipelineReport, error) {
 	p := pipelineReport{
 		Type: "pipeline", Pipeline: st.Name, App: st.App, State: "running", InFlight: st.Inflight, Guarded: st.Guarded, Changed: st.Changed,
-		Events: eventsOf(&st.Ledger), Keys: keyLedger(keysOf(&st.Ledger.Keys)), Where: []partPosition{},
+		Events: eventsOf(&st.Ledger), Keys: keysOf(&st.Ledger.Keys), Where: []partPosition{},
 	}
 	switch {
 	case !rt.running:

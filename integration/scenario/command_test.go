@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"bytes"
+	databasesql "database/sql"
 	"errors"
 	"os"
 	"os/exec"
@@ -11,8 +12,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	_ "modernc.org/sqlite" // to change a file of the state as no version of penstock would
-
-	databasesql "database/sql"
 
 	"github.com/penstock-cdc/penstock/integration/binary"
 )

@@ -33,8 +33,10 @@ func (m mariadb) install(ctx context.Context, c *cache) (installed, error) {
 		if err != nil {
 			return err
 		}
-		args := debianCommand(home, "usr/sbin/mariadbd", append([]string{"--no-defaults", "--bootstrap",
-			"--datadir=" + data, "--innodb-use-native-aio=0", "--innodb-log-file-size=64M", "--log-warnings=0"}, m.folders(home)...)...)
+		args := debianCommand(home, "usr/sbin/mariadbd", append([]string{
+			"--no-defaults", "--bootstrap",
+			"--datadir=" + data, "--innodb-use-native-aio=0", "--innodb-log-file-size=64M", "--log-warnings=0",
+		}, m.folders(home)...)...)
 		return run(ctx, dir, sql, command{args: args, dropRoot: true})
 	})
 	return installed{version: string(version), home: home, template: template}, err

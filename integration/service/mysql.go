@@ -31,8 +31,10 @@ func (m mysql) install(ctx context.Context, c *cache) (installed, error) {
 			return fmt.Errorf("write init file: %w", err)
 		}
 		data := filepath.Join(dir, "data")
-		args := debianCommand(home, "usr/sbin/mysqld", append([]string{"--no-defaults", "--initialize-insecure",
-			"--init-file=" + sql, "--datadir=" + data, "--innodb-redo-log-capacity=64M", "--innodb-use-native-aio=0"}, m.folders(home)...)...)
+		args := debianCommand(home, "usr/sbin/mysqld", append([]string{
+			"--no-defaults", "--initialize-insecure",
+			"--init-file=" + sql, "--datadir=" + data, "--innodb-redo-log-capacity=64M", "--innodb-use-native-aio=0",
+		}, m.folders(home)...)...)
 		if err := run(ctx, dir, nil, command{args: args, dropRoot: true}); err != nil {
 			return err
 		}

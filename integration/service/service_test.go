@@ -439,7 +439,7 @@ func readKafka(t *testing.T, s *Server) {
 
 func readToxiproxy(t *testing.T, s *Server) {
 	t.Helper()
-	resp, err := http.Get(s.URL + "/proxies") //nolint:noctx // loopback
+	resp, err := http.Get(s.URL + "/proxies")
 	if err != nil {
 		t.Fatal(err)
 	}

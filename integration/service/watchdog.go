@@ -1,6 +1,7 @@
 package service
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -92,7 +93,7 @@ func (w *watchdog) release() {
 	_, _ = w.in.WriteString("done\n") // a watchdog that is gone is fine too
 	w.in.Close()
 	for {
-		if _, err := syscall.Wait4(w.pid, nil, 0, nil); err != syscall.EINTR { //nolint:errorlint // a plain errno
+		if _, err := syscall.Wait4(w.pid, nil, 0, nil); !errors.Is(err, syscall.EINTR) {
 			return
 		}
 	}

@@ -218,6 +218,4 @@ func (a *app) Reset() {
 	}
 }
 
-var (
-	_ simulator.App = (*app)(nil)
-)
+var _ simulator.App = (*app)(nil)

@@ -308,10 +308,10 @@ func TestClassifyComesFirst(t *testing.T) {
 			return nil
 		}
 	})
-	if _, err := c.Do(t.Context(), rest.Request{Method: "GET", Path: "/own"}); err != own {
+	if _, err := c.Do(t.Context(), rest.Request{Method: "GET", Path: "/own"}); !errors.Is(err, own) {
 		t.Errorf("%v, want the app's own", err)
 	}
-	if _, err := c.Do(t.Context(), rest.Request{Method: "GET", Path: "/other"}); err == nil || err == own {
+	if _, err := c.Do(t.Context(), rest.Request{Method: "GET", Path: "/other"}); err == nil || errors.Is(err, own) {
 		t.Errorf("%v, want the one by status", err)
 	}
 }
@@ -336,9 +336,15 @@ func TestRetryAfter(t *testing.T) {
 		want time.Duration
 		ok   bool
 	}{
-		{"", 0, false}, {"soon", 0, false}, {"-1", 0, false}, {"NaN", 0, false},
-		{"0", 0, true}, {"2", 2 * time.Second, true}, {" 1.5 ", 1500 * time.Millisecond, true},
-		{"1e30", 25 * time.Hour, true}, {"Inf", 25 * time.Hour, true},
+		{"", 0, false},
+		{"soon", 0, false},
+		{"-1", 0, false},
+		{"NaN", 0, false},
+		{"0", 0, true},
+		{"2", 2 * time.Second, true},
+		{" 1.5 ", 1500 * time.Millisecond, true},
+		{"1e30", 25 * time.Hour, true},
+		{"Inf", 25 * time.Hour, true},
 		{"Wed, 04 Mar 2026 12:00:30 GMT", 30 * time.Second, true},
 		{"Wed, 04 Mar 2026 11:00:00 GMT", 0, true},
 		{"Wed, 04 Mar 2099 11:00:00 GMT", 25 * time.Hour, true},

@@ -51,14 +51,20 @@ func closeStore(t *testing.T, s state.Store) {
 
 func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 	s := open(t)
-	shadow := &state.Shadow{Key: []byte(`{"id":1}`), Partition: 3, Standing: state.InApp, Excluded: true, AppID: "77", AppKey: change.OfInt(1), Applied: change.NewID(1, 2, 3, 4),
+	shadow := &state.Shadow{
+		Key: []byte(`{"id":1}`), Partition: 3, Standing: state.InApp, Excluded: true, AppID: "77", AppKey: change.OfInt(1), Applied: change.NewID(1, 2, 3, 4),
 		Seen: change.NewID(1, 2, 3, 5), Time: 99, Sent: []change.Value{change.OfString("a\x00b"), change.Of(change.Null, ""), change.Of(change.Unchanged, "")},
-		Stored: []state.Stored{{Field: 0, Text: "A"}}}
-	pending := &state.Pending{Queue: state.QueueOf(state.Change, state.Backfill, true), Seq: 5, Due: 7, Want: state.Remove, Cause: state.BySweep, Unknown: true, RemovalSent: true,
+		Stored: []state.Stored{{Field: 0, Text: "A"}},
+	}
+	pending := &state.Pending{
+		Queue: state.QueueOf(state.Change, state.Backfill, true), Seq: 5, Due: 7, Want: state.Remove, Cause: state.BySweep, Unknown: true, RemovalSent: true,
 		Attempts: 2, EventID: change.NewID(9, 8, 7, 6), Time: 4, Fingerprint: "f", Key: change.OfInt(1), Match: change.OfString("m"), Fields: []change.Value{change.OfBool(true)},
-		Event: []byte("event"), Error: "e"}
-	quarantine := &state.Quarantine{Key: []byte("k"), EventID: change.NewID(1, 1, 1, 1), Partition: 1, Offset: 2, Code: "c", Message: "m", ByApp: true, Time: 3, Fingerprint: "f",
-		Event: []byte("e"), Request: []change.Value{change.OfInt(3)}}
+		Event: []byte("event"), Error: "e",
+	}
+	quarantine := &state.Quarantine{
+		Key: []byte("k"), EventID: change.NewID(1, 1, 1, 1), Partition: 1, Offset: 2, Code: "c", Message: "m", ByApp: true, Time: 3, Fingerprint: "f",
+		Event: []byte("e"), Request: []change.Value{change.OfInt(3)},
+	}
 	move := &state.Move{Token: change.NewID(4, 4, 4, 4), Offered: true, Time: 1, Key: []byte("k")}
 	guard := state.Guard{Tripped: true, Since: 1, Base: 2, Sent: []state.Minute{{At: 3, N: 4}}}
 	id := update(t, s, "rows", func(tx state.Tx, id int64) error {

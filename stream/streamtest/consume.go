@@ -129,7 +129,7 @@ func (b *bench) consuming(c *consumer, topics ...string) func() error {
 		case err := <-done:
 			return err
 		case <-time.After(30 * time.Second):
-			return errors.New("Consume did not end within 30 s of its context")
+			return errors.New("consume did not end within 30 s of its context")
 		}
 	}
 	b.Cleanup(func() { _ = stop() })
@@ -185,8 +185,10 @@ func consumePositions(b *bench) {
 	c := newConsumer()
 	c.until(b, "the first part", func() bool {
 		stop := b.consuming(c, b.table.Topic)
-		defer stop()
 		c.until(b, "some", func() bool { return c.count() > 0 })
+		if err := stop(); err != nil {
+			b.Error(err)
+		}
 		return true
 	})
 	for i := range 300 {

@@ -69,8 +69,10 @@ func newBench(t testing.TB, start func(testing.TB) Open) *bench {
 
 // Table is a table of a source.
 func Table(source, name string) *change.Table {
-	t := &change.Table{Database: "shop", Schema: "public", Name: name, Topic: change.Topic(source, "public", name), Key: []int{0},
-		Columns: []change.Column{{Name: "id", Kind: change.Int, Type: "bigint"}, {Name: "name", Kind: change.String, Type: "text", Nullable: true}}}
+	t := &change.Table{
+		Database: "shop", Schema: "public", Name: name, Topic: change.Topic(source, "public", name), Key: []int{0},
+		Columns: []change.Column{{Name: "id", Kind: change.Int, Type: "bigint"}, {Name: "name", Kind: change.String, Type: "text", Nullable: true}},
+	}
 	return t.Seal()
 }
 

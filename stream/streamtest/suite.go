@@ -22,12 +22,27 @@ func Run(t *testing.T, start func(testing.TB) Open) {
 		name string
 		test func(*bench)
 	}{
-		{"append and read", appendAndRead}, {"order by key", orderByKey}, {"repeated ids", repeatedIDs}, {"tombstone", tombstone},
-		{"everywhere", everywhere}, {"big messages", bigMessages}, {"too large", tooLarge}, {"null key", nullKey},
-		{"restart at every flush", restartEverywhere}, {"lost before flush", lostBeforeFlush}, {"two writers", twoWriters},
-		{"many tables", manyTables}, {"schemas", schemas}, {"resume", resume}, {"damage: log shorter than mark", shorterLog},
-		{"consume", consume}, {"consume from positions", consumePositions}, {"consume a later topic", consumeLater}, {"consumer's error", consumerError},
-		{"cut", cut}, {"unknown topic", unknownTopic},
+		{"append and read", appendAndRead},
+		{"order by key", orderByKey},
+		{"repeated ids", repeatedIDs},
+		{"tombstone", tombstone},
+		{"everywhere", everywhere},
+		{"big messages", bigMessages},
+		{"too large", tooLarge},
+		{"null key", nullKey},
+		{"restart at every flush", restartEverywhere},
+		{"lost before flush", lostBeforeFlush},
+		{"two writers", twoWriters},
+		{"many tables", manyTables},
+		{"schemas", schemas},
+		{"resume", resume},
+		{"damage: log shorter than mark", shorterLog},
+		{"consume", consume},
+		{"consume from positions", consumePositions},
+		{"consume a later topic", consumeLater},
+		{"consumer's error", consumerError},
+		{"cut", cut},
+		{"unknown topic", unknownTopic},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(newBench(t, start)) })
 	}
@@ -80,7 +95,9 @@ func orderByKey(b *bench) {
 		before := change.ID{}
 		for i := range messages {
 			var key, seq int
-			fmt.Sscanf(string(messages[i].Value), "%d %d", &key, &seq)
+			if _, err := fmt.Sscanf(string(messages[i].Value), "%d %d", &key, &seq); err != nil {
+				b.Fatal(err)
+			}
 			if at, ok := home[key]; ok && at != p {
 				b.Fatalf("key %d is in partitions %d and %d", key, at, p)
 			}
