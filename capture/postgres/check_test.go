@@ -140,7 +140,7 @@ func testPositions(t *testing.T, server string) {
 	checkError(t, check(now), []string{"public.other was taken out of publication shop"})
 	d.exec(t, "DROP PUBLICATION shop")
 	checkError(t, check(now), []string{"publication shop is gone"})
-	d.exec(t, "SELECT pg_drop_replication_slot('"+slot+"')")
+	d.dropSlot(t)
 	checkError(t, check(now), []string{"slot " + slot + " is gone", "penstock source reset shop"})
 }
 

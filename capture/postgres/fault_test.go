@@ -55,7 +55,7 @@ func TestSmoke(t *testing.T) {
 			if err := c.Stop(); err != nil {
 				t.Fatal(err)
 			}
-			d.exec(t, "SELECT pg_drop_replication_slot('slot_"+d.name+"')")
+			d.dropSlot(t)
 			checkError(t, d.open(t, d.config()).Check(t.Context(), log.Resume()), []string{"is gone", "penstock source reset shop"})
 		})
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -145,4 +146,15 @@ func (s *Source) dropSlot(ctx context.Context, conn *pgconn.PgConn) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// slotError is an error with which the server ended the stream, with what mends it
+// where that is known.
+func (s *Source) slotError(err error) error {
+	err = fmt.Errorf("read slot %s: %w", s.cfg.Slot, err)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "22021" { // character_not_in_repertoire
+		return fmt.Errorf("%w (%s): a database with the encoding SQL_ASCII takes any bytes, the stream only UTF-8: correct the row, then read the tables again: penstock source reset %s", err, pg.Where, s.name)
+	}
+	return err
 }

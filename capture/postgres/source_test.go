@@ -76,6 +76,21 @@ func (d *database) query(tb testing.TB, sql string) [][]string {
 	return rows
 }
 
+// dropSlot drops the slot of config once its last session has ended.
+func (d *database) dropSlot(tb testing.TB) {
+	tb.Helper()
+	d.freeSlot(tb)
+	d.exec(tb, "SELECT pg_drop_replication_slot('slot_"+d.name+"')")
+}
+
+// freeSlot waits until no session has the slot of config.
+func (d *database) freeSlot(tb testing.TB) {
+	tb.Helper()
+	capturetest.Poll(tb, "free slot", func() bool {
+		return d.query(tb, "SELECT count(*) FROM pg_replication_slots WHERE active AND slot_name = 'slot_"+d.name+"'")[0][0] == "0"
+	})
+}
+
 // config captures all of schema public but skip_*.
 func (d *database) config() *postgres.Config {
 	return &postgres.Config{URL: d.url, Tables: []string{"public.*", "!public.skip_*"}, Slot: "slot_" + d.name, Publication: "shop"}

@@ -93,7 +93,7 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 				return err
 			}
 		case 'E':
-			return fmt.Errorf("read slot %s: %w", s.cfg.Slot, serverError(body))
+			return s.slotError(serverError(body))
 		case 'c', 'C', 'Z':
 			return fmt.Errorf("read slot %s: %w", s.cfg.Slot, errEnded)
 		case 'N', 'S':
