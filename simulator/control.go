@@ -19,6 +19,9 @@ GET    /_sim/history/{object}[?since=N]  committed changes, JSON lines, seq abov
 GET    /_sim/faults                   faults in force
 POST   /_sim/faults                   add a fault
 DELETE /_sim/faults                   take all faults away
+GET    /_sim/webhooks                 places that are told of changes
+POST   /_sim/webhooks                 tell a place of changes from now on
+DELETE /_sim/webhooks                 tell nobody
 POST   /_sim/edit                     edit a record as a person would
 POST   /_sim/reset                    back to the initial data
 `
@@ -33,6 +36,12 @@ func (s *Server) controlRoutes() *http.ServeMux {
 	mux.HandleFunc("POST /_sim/faults", s.postFault)
 	mux.HandleFunc("DELETE /_sim/faults", func(w http.ResponseWriter, _ *http.Request) {
 		s.ClearFaults()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("GET /_sim/webhooks", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Webhooks()) })
+	mux.HandleFunc("POST /_sim/webhooks", s.postWebhook)
+	mux.HandleFunc("DELETE /_sim/webhooks", func(w http.ResponseWriter, _ *http.Request) {
+		s.ClearWebhooks()
 		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("POST /_sim/edit", s.postEdit)
@@ -141,6 +150,19 @@ func (s *Server) postFault(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, fault)
+}
+
+func (s *Server) postWebhook(w http.ResponseWriter, r *http.Request) {
+	var hook Webhook
+	if err := decode(r, &hook); err != nil {
+		refuse(w, err)
+		return
+	}
+	if err := s.AddWebhook(hook); err != nil {
+		refuse(w, err)
+		return
+	}
+	answer(w, hook)
 }
 
 func (s *Server) postEdit(w http.ResponseWriter, r *http.Request) {

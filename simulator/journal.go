@@ -25,6 +25,9 @@ type Change struct {
 	// another and is gone) or erase.
 	Action string
 	Fields []Field // what changed; an empty value was cleared
+	// ByPerson: made by hand, not through the API.
+	ByPerson bool
+	Into     string // merge: the record that stays
 }
 
 func (s *Server) logCall(r *http.Request, at time.Time, status int, reply Reply) {

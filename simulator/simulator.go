@@ -157,6 +157,7 @@ type Server struct {
 	faults  faults
 	calls   *ring[LoggedCall]
 	history *ring[Change]
+	hooks   hooks
 
 	mu   sync.Mutex
 	data [][]byte // lines loaded so far, for Reset
@@ -186,8 +187,12 @@ func New(app App, opts Options) *Server {
 		vendor:  http.NewServeMux(),
 		calls:   newRing[LoggedCall](opts.KeepCalls),
 		history: newRing[Change](opts.KeepHistory),
+		hooks:   hooks{changed: make(chan struct{}, 1)},
 	}
-	app.Start(Env{Now: opts.Clock, Record: func(c Change) { s.history.add(c) }})
+	app.Start(Env{Now: opts.Clock, Record: func(c Change) {
+		s.history.add(c)
+		s.hooks.wake()
+	}})
 	s.limits = newLimiter(app.Limits(), opts)
 	for _, route := range app.Routes() {
 		s.vendor.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, route) })
@@ -231,12 +236,13 @@ func (s *Server) Load(r io.Reader) error {
 	return nil
 }
 
-// Reset goes back to the state after Load: no calls, history, faults or used-up
+// Reset goes back to the state after Load: no calls, history, faults, webhooks or used-up
 // limits, and no records but the loaded ones.
 func (s *Server) Reset() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.clear()
+	s.ClearWebhooks()
 	s.limits.reset()
 	s.app.Reset()
 	s.calls.reset()

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,6 +48,9 @@ func (c *cli) simulate(ctx context.Context, names []string, listen, data string,
 	if err = errors.Join(err, err2); err != nil {
 		return &exit{exitUsage, fmt.Errorf("--listen is host:port: %w", err)}
 	}
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	var hooks sync.WaitGroup
 	var servers []*http.Server
 	var listeners []net.Listener
 	defer func() {
@@ -89,6 +93,11 @@ func (c *cli) simulate(ctx context.Context, names []string, listen, data string,
 			return err
 		}
 	}
+	for _, s := range servers {
+		hooks.Go(func() { _ = s.Handler.(*simulator.Server).Run(ctx) }) // never fails
+	}
+	defer hooks.Wait()
+	defer end()
 	failed := make(chan error, len(servers))
 	for i, s := range servers {
 		go func() { failed <- s.Serve(listeners[i]) }()

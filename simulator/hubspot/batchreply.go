@@ -81,6 +81,10 @@ func appendErrors(body []byte, failed []failure) []byte {
 		body = f.e.appendBody(body)
 		body = append(body, `,"context":{"objectWriteTraceId":`...)
 		body = appendStrings(body, []string{f.in.trace})
+		if len(f.e.unset) > 0 {
+			body = append(body, `,"properties":`...)
+			body = appendStrings(body, f.e.unset)
+		}
 		body = append(body, `}}`...)
 	}
 	if len(missing) > 0 {

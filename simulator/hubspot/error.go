@@ -19,6 +19,7 @@ type apiError struct {
 	message  string
 	problems []problem // of single properties
 	ids      []string  // records not found
+	unset    []string  // required properties that are missing
 }
 
 // problem is what is wrong with one property of one record.
@@ -60,8 +61,17 @@ func (e *apiError) appendBody(dst []byte) []byte {
 	return dst
 }
 
+// appendContext appends the context of a whole answer.
+func (e *apiError) appendContext(dst []byte) []byte {
+	if len(e.unset) > 0 {
+		dst = append(dst, `,"context":{"properties":`...)
+		dst = append(appendStrings(dst, e.unset), '}')
+	}
+	return dst
+}
+
 func (e *apiError) reply() simulator.Reply {
-	body := e.appendBody(nil)
+	body := e.appendContext(e.appendBody(nil))
 	body = append(body, `,"correlationId":"`...)
 	body = append(body, correlationID()...)
 	return simulator.Reply{Status: e.status, Body: append(body, `"}`...)}

@@ -1,7 +1,7 @@
-// Package hubspot is a local look-alike of HubSpot's CRM API: contacts, companies and
-// deals, their properties, search, merge and GDPR delete, at the dated version
-// (/crm/objects/2026-09/{type}) and at the legacy one (/crm/v3/objects/{type}), which
-// have the same bodies.
+// Package hubspot is a local look-alike of HubSpot's CRM API: contacts, companies,
+// deals and custom objects, their properties, associations, search, merge and GDPR
+// delete, webhooks and OAuth, at the dated version (/crm/objects/2026-09/{type}) and at
+// the legacy one (/crm/v3/objects/{type}), which have the same bodies.
 //
 // Each rule names its source:
 //
@@ -11,6 +11,12 @@
 //	             batch pages of the 2026-03 reference
 //	[properties] developers.hubspot.com/docs/guides/api/crm/properties
 //	[search]     developers.hubspot.com/docs/api-reference/2026-03/crm/search-the-crm
+//	[schemas]    developers.hubspot.com/docs/api-reference/latest/crm/objects/schemas/guide
+//	[associations] developers.hubspot.com/docs/api-reference/latest/crm/associations,
+//	             changelog/bug-fix-batch-read-limit-for-hubspot-associations-api
+//	[webhooks]   developers.hubspot.com/docs/api-reference/2026-03/webhooks/guide,
+//	             .../docs/apps/developer-platform/build-apps/authentication/request-validation
+//	[oauth]      developers.hubspot.com/docs/api-reference/latest/authentication/manage-oauth-tokens
 //	[restore]    knowledge.hubspot.com/records/restore-deleted-records
 //	[node-N] [python-N] [php-N]  issue N of HubSpot/hubspot-api-nodejs, -python, -php
 //
@@ -25,6 +31,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-cdc/penstock/simulator"
@@ -63,6 +70,24 @@ func ShuffleResults(seed uint64) Option {
 // them work, so they do by default.
 func RefusePartialEmailUpserts() Option { return func(a *app) { a.wholeEmailUpserts = true } }
 
+// DocumentedRequired enforces what the guides call required of a new record: a contact's email, firstname or lastname,
+// a company's name or domain, a deal's dealname and dealstage. HubSpot's API is seen to take records without them, so
+// it does by default.
+func DocumentedRequired() Option {
+	return func(a *app) {
+		for _, t := range *a.types.Load() {
+			switch t.name {
+			case "contacts":
+				t.anyOf = []string{"email", "firstname", "lastname"}
+			case "companies":
+				t.anyOf = []string{"name", "domain"}
+			case "deals":
+				t.required = []string{"dealname", "dealstage"}
+			}
+		}
+	}
+}
+
 // ExpiredTokens are answered as OAuth tokens past their 30 minutes.
 func ExpiredTokens(tokens ...string) Option {
 	return func(a *app) { a.expired = append(a.expired, tokens...) }
@@ -79,17 +104,21 @@ type app struct {
 	shuffle           *rand.Rand // guarded by mu
 	expired           []string
 
+	types atomic.Pointer[[]*objectType] // replaced whole, under mu
+
 	mu    sync.Mutex
-	types []*objectType
+	oauth *oauth                 // nil: any bearer token
+	edges map[end]map[end][]kind // associations, both ways
 }
 
 // New returns HubSpot with its standard properties and no records.
 func New(opts ...Option) simulator.App {
-	a := &app{searchLag: 3 * time.Second, portal: 4242424}
+	a := &app{searchLag: 3 * time.Second, portal: 4242424, edges: map[end]map[end][]kind{}}
+	standard := standardTypes()
+	a.types.Store(&standard)
 	for _, opt := range opts {
 		opt(a)
 	}
-	a.types = standardTypes()
 	return a
 }
 
@@ -127,6 +156,9 @@ func (a *app) Limited(s simulator.LimitState) simulator.Reply {
 
 // Authenticate wants a bearer token; 401 categories as seen in segment-docs pull 6244.
 func (a *app) Authenticate(r *http.Request, token string) *simulator.Reply {
+	if strings.HasPrefix(r.URL.Path, "/oauth/") {
+		return nil // the form has the credentials
+	}
 	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	var e *apiError
 	switch {
@@ -137,6 +169,13 @@ func (a *app) Authenticate(r *http.Request, token string) *simulator.Reply {
 	case token != "" && got != token:
 		e = &apiError{status: 401, category: "INVALID_AUTHENTICATION", message: "The access token is not valid for this account."}
 	default:
+		a.mu.Lock()
+		if a.oauth != nil {
+			e = a.oauth.refuses(got, a.env.Now())
+		}
+		a.mu.Unlock()
+	}
+	if e == nil {
 		return nil
 	}
 	reply := e.reply()
@@ -186,7 +225,16 @@ func (a *app) Routes() []simulator.Route {
 		add("PATCH", base+"/{name}", false, usual, a.updateProperty)
 		add("DELETE", base+"/{name}", false, usual, a.deleteProperty)
 	}
-	return routes
+	for _, base := range []string{"/crm-object-schemas/2026-09/schemas", "/crm-object-schemas/2026-03/schemas", "/crm-object-schemas/v3/schemas", "/crm/v3/schemas"} {
+		routes = append(
+			routes,
+			simulator.Route{Pattern: "GET " + base, Limits: usual, Serve: a.listSchemas},
+			simulator.Route{Pattern: "POST " + base, Writes: true, Limits: usual, Serve: a.createSchema},
+			simulator.Route{Pattern: "GET " + base + "/{type}", Limits: usual, Serve: a.readSchema},
+		)
+	}
+	routes = append(routes, a.associationRoutes()...)
+	return append(routes, a.oauthRoutes()...)
 }
 
 // contentType refuses bodies that are not JSON.
@@ -202,8 +250,8 @@ func contentType(c *simulator.Call) *apiError {
 }
 
 func (a *app) objectType(name string) *objectType {
-	for _, t := range a.types {
-		if name == t.name || name == t.singular || name == t.id {
+	for _, t := range *a.types.Load() {
+		if name == t.name || name == t.singular || name == t.id || name == t.qualified && name != "" {
 			return t
 		}
 	}
@@ -213,9 +261,18 @@ func (a *app) objectType(name string) *objectType {
 func (a *app) Reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, t := range a.types {
-		t.reset()
+	var standard []*objectType
+	for _, t := range *a.types.Load() {
+		if t.custom == nil {
+			t.reset()
+			standard = append(standard, t)
+		}
 	}
+	a.types.Store(&standard)
+	a.edges = map[end]map[end][]kind{}
 }
 
-var _ simulator.App = (*app)(nil)
+var (
+	_ simulator.App    = (*app)(nil)
+	_ simulator.Hooked = (*app)(nil)
+)

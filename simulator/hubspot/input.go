@@ -109,6 +109,10 @@ func (a *app) set(in *input, d *property, name, value string) {
 		in.problems = append(in.problems, *bad)
 		return
 	}
+	if bad := d.broken(canonical); bad != nil {
+		in.problems = append(in.problems, *bad)
+		return
+	}
 	in.fields = append(in.fields, simulator.Field{Name: d.Name, Value: canonical})
 }
 

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/penstock-cdc/penstock/simulator"
@@ -12,9 +14,13 @@ import (
 
 // Each passes all records of an object in order of id.
 func (a *app) Each(object string, emit func(simulator.Record) bool) error {
+	if object == "associations" {
+		a.eachAssociation(emit)
+		return nil
+	}
 	t := a.objectType(object)
 	if t == nil {
-		return fmt.Errorf("object %q: %w: hubspot has contacts, companies and deals", object, simulator.ErrNotFound)
+		return fmt.Errorf("object %q: %w: %s", object, simulator.ErrNotFound, a.objects())
 	}
 	a.mu.Lock()
 	all := t.all()
@@ -32,7 +38,7 @@ func (a *app) Each(object string, emit func(simulator.Record) bool) error {
 func (a *app) Edit(edit simulator.Edit) (simulator.Record, error) {
 	t := a.objectType(edit.Object)
 	if t == nil {
-		return simulator.Record{}, fmt.Errorf("edit object %q: %w: hubspot has contacts, companies and deals", edit.Object, simulator.ErrNotFound)
+		return simulator.Record{}, fmt.Errorf("edit object %q: %w: %s", edit.Object, simulator.ErrNotFound, a.objects())
 	}
 	var in input
 	defs := t.defs.Load()
@@ -50,6 +56,7 @@ func (a *app) Edit(edit simulator.Edit) (simulator.Record, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := a.begin(t)
+	w.person = true
 	r, err := a.edit(w, edit, in)
 	if err != nil {
 		return simulator.Record{}, fmt.Errorf("edit %s %s: %w", t.singular, edit.ID, err)
@@ -107,12 +114,20 @@ func (a *app) edit(w *write, edit simulator.Edit, in input) (*record, error) {
 	return r, nil
 }
 
+// objects says what there is, for error texts.
+func (a *app) objects() string {
+	var names []string
+	for _, t := range *a.types.Load() {
+		names = append(names, t.name)
+	}
+	return "the account has " + strings.Join(names, ", ")
+}
+
 // line is a line of initial data.
 type line struct {
-	Property *struct {
-		Object  string            `json:"object"`
-		Options []json.RawMessage `json:"options"`
-	} `json:"property"`
+	Property   json.RawMessage    `json:"property"`
+	Schema     *schema            `json:"schema"`
+	Validation *rule              `json:"validation"`
 	Object     string             `json:"object"`
 	ID         string             `json:"id"`
 	Archived   bool               `json:"archived"`
@@ -128,27 +143,71 @@ func (a *app) Load(data []byte) error {
 	if err := json.Unmarshal(data, &l); err != nil {
 		return fmt.Errorf("read line: %w", err)
 	}
-	if l.Property != nil {
-		return a.loadProperty(l, data)
+	switch {
+	case l.Property != nil:
+		return a.loadProperty(l.Property)
+	case l.Schema != nil:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if _, e := a.define(l.Schema); e != nil {
+			return e
+		}
+		return nil
+	case l.Validation != nil:
+		return a.loadRule(l.Validation)
 	}
 	t := a.objectType(l.Object)
 	if t == nil {
-		return fmt.Errorf("object %q: %w: hubspot has contacts, companies and deals", l.Object, simulator.ErrNotFound)
+		return fmt.Errorf("object %q: %w: %s", l.Object, simulator.ErrNotFound, a.objects())
 	}
 	return a.loadRecord(t, l)
 }
 
-func (a *app) loadProperty(l line, data []byte) error {
-	t := a.objectType(l.Property.Object)
+func (a *app) loadProperty(data []byte) error {
+	var of struct {
+		Object string `json:"object"`
+	}
+	if err := json.Unmarshal(data, &of); err != nil {
+		return fmt.Errorf("read property: %w", err)
+	}
+	t := a.objectType(of.Object)
 	if t == nil {
-		return fmt.Errorf("property's object %q: %w: hubspot has contacts, companies and deals", l.Property.Object, simulator.ErrNotFound)
+		return fmt.Errorf("property's object %q: %w: %s", of.Object, simulator.ErrNotFound, a.objects())
+	}
+	d, err := readDefinition(data)
+	if err != nil {
+		return err
+	}
+	if e := d.define(a.env.Now()); e != nil {
+		return e
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if e := t.add(d); e != nil {
+		return e
+	}
+	return nil
+}
+
+// readDefinition reads a property with its options as objects or plain strings, and
+// fills in label, group, form and field type.
+func readDefinition(data []byte) (*property, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		return nil, fmt.Errorf("read property: %w", err)
+	}
+	var given []json.RawMessage
+	if raw, ok := members["options"]; ok {
+		if err := json.Unmarshal(raw, &given); err != nil {
+			return nil, fmt.Errorf("read options: %w", err)
+		}
 	}
 	options := []option{}
-	for i, raw := range l.Property.Options {
+	for i, raw := range given {
 		o := option{DisplayOrder: i}
 		if json.Unmarshal(raw, &o.Value) != nil {
 			if err := json.Unmarshal(raw, &o); err != nil {
-				return fmt.Errorf("read option %d: %w", i, err)
+				return nil, fmt.Errorf("read option %d: %w", i, err)
 			}
 		}
 		if o.Label == "" {
@@ -156,20 +215,14 @@ func (a *app) loadProperty(l line, data []byte) error {
 		}
 		options = append(options, o)
 	}
-	var outer struct {
-		Property map[string]json.RawMessage `json:"property"`
+	delete(members, "options")
+	plain, err := json.Marshal(members)
+	if err != nil {
+		return nil, fmt.Errorf("read property: %w", err)
 	}
 	d := &property{GroupName: "information", FormField: true}
-	if err := json.Unmarshal(data, &outer); err != nil {
-		return fmt.Errorf("read property: %w", err)
-	}
-	delete(outer.Property, "options")
-	plain, err := json.Marshal(outer.Property)
-	if err != nil {
-		return fmt.Errorf("read property: %w", err)
-	}
 	if err := json.Unmarshal(plain, d); err != nil {
-		return fmt.Errorf("read property: %w", err)
+		return nil, fmt.Errorf("read property: %w", err)
 	}
 	d.Options = options
 	if d.Label == "" {
@@ -181,14 +234,27 @@ func (a *app) loadProperty(l line, data []byte) error {
 			d.FieldType = "select"
 		}
 	}
-	if e := d.define(a.env.Now()); e != nil {
-		return e
+	return d, nil
+}
+
+func (a *app) loadRule(r *rule) error {
+	if err := r.compile(); err != nil {
+		return fmt.Errorf("read validation: %w", err)
+	}
+	t := a.objectType(r.Object)
+	if t == nil {
+		return fmt.Errorf("validation's object %q: %w: %s", r.Object, simulator.ErrNotFound, a.objects())
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if e := t.add(d); e != nil {
-		return e
+	old := t.defs.Load().byName[r.Property]
+	if old == nil {
+		return fmt.Errorf("validation's property %q: %w", r.Property, simulator.ErrNotFound)
 	}
+	d := *old
+	d.rank = nil
+	d.rules = append(slices.Clone(old.rules), r)
+	t.replace(append(without(t.defs.Load().all(), d.Name), &d))
 	return nil
 }
 

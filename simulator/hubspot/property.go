@@ -30,7 +30,8 @@ type property struct {
 	UpdatedAt       *time.Time   `json:"updatedAt,omitempty"`
 	Modification    modification `json:"modificationMetadata"`
 
-	rank map[string]int // option value -> place in Options; set by newProperties
+	rules []*rule        // set by an administrator
+	rank  map[string]int // option value -> place in Options; set by newProperties
 }
 
 type option struct {

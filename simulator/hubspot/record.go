@@ -17,6 +17,11 @@ type objectType struct {
 	system                    []string // properties that every answer has, sorted
 	usual                     []string // properties of an answer when none are asked for, sorted
 	modified                  string   // name of the modification time
+	created                   string   // name of the creation time
+	qualified                 string   // a custom object's name with the account's number
+	custom                    *schema  // nil for HubSpot's own
+	required                  []string // properties that a new record must have
+	anyOf                     []string // and of which it must have one
 	standard                  []*property
 	defs                      definitions
 
@@ -30,7 +35,7 @@ type objectType struct {
 }
 
 func newObjectType(name, singular, title, id, identifier string, standard []*property, system, usual []string) *objectType {
-	t := &objectType{name: name, singular: singular, title: title, id: id, identifier: identifier, standard: standard, system: system, usual: usual}
+	t := &objectType{name: name, singular: singular, title: title, id: id, identifier: identifier, standard: standard, system: system, usual: usual, created: "createdate"}
 	slices.Sort(t.usual)
 	t.modified = "hs_lastmodifieddate"
 	if slices.Contains(system, "lastmodifieddate") {
@@ -125,7 +130,7 @@ func (s snapshot) property(t *objectType, name string) string {
 	switch name {
 	case "hs_object_id":
 		return strconv.FormatUint(s.id, 10)
-	case "createdate":
+	case t.created:
 		return stamp(s.created)
 	case t.modified:
 		return stamp(s.at)
@@ -317,7 +322,7 @@ func (s snapshot) appendJSON(dst []byte, t *objectType, names []string) []byte {
 			dst = append(dst, '"')
 			dst = strconv.AppendUint(dst, s.id, 10)
 			dst = append(dst, '"')
-		case "createdate":
+		case t.created:
 			dst = simulator.AppendTime(dst, time.Unix(0, s.created))
 		case t.modified:
 			dst = simulator.AppendTime(dst, time.Unix(0, s.at))

@@ -14,6 +14,7 @@ type write struct {
 	a       *app
 	t       *objectType
 	at      time.Time
+	person  bool // by hand
 	done    []step
 	changes []simulator.Change
 }
@@ -59,7 +60,7 @@ func (w *write) rollback() {
 
 func (w *write) note(r *record, action string, fields []simulator.Field) {
 	w.changes = append(w.changes, simulator.Change{
-		Time: w.at, Object: w.t.name, ID: strconv.FormatUint(r.id, 10), Action: action, Fields: fields,
+		Time: w.at, Object: w.t.name, ID: strconv.FormatUint(r.id, 10), Action: action, Fields: fields, ByPerson: w.person,
 	})
 }
 
@@ -71,6 +72,9 @@ func (w *write) create(fields []simulator.Field) (*record, *apiError) {
 		if defs.byName[all[i].Name].FieldType == "checkbox" {
 			all[i].Value = strings.TrimPrefix(all[i].Value, ";")
 		}
+	}
+	if e := w.t.missing(all); e != nil {
+		return nil, e
 	}
 	if e := w.free(nil, all); e != nil {
 		return nil, e
@@ -86,6 +90,11 @@ func (w *write) create(fields []simulator.Field) (*record, *apiError) {
 func (w *write) update(r *record, fields []simulator.Field, byPerson bool) *apiError {
 	fields = w.effective(r, fields, byPerson)
 	all, changed := merged(r.now.fields, fields)
+	if len(changed) > 0 && len(w.t.required) > 0 { // one cannot be cleared either (assumed)
+		if e := w.t.missing(all); e != nil && w.t.missing(r.now.fields) == nil {
+			return e
+		}
+	}
 	if e := w.free(r, changed); e != nil {
 		return e
 	}
@@ -202,6 +211,7 @@ func (w *write) restore(r *record) *apiError {
 // erase deletes a record for good. It cannot be rolled back.
 func (w *write) erase(r *record) {
 	w.t.unlink(r)
+	w.a.inherit(end{w.t, r.id}, end{})
 	r.erased = true
 	r.now, r.older = &version{at: w.at.UnixNano(), archived: true}, nil
 	w.t.gone++
@@ -214,6 +224,7 @@ func (w *write) erase(r *record) {
 func (w *write) merge(winner, loser *record) {
 	t := w.t
 	t.unlink(loser)
+	w.a.inherit(end{t, loser.id}, end{t, winner.id})
 	lost := loser.now.fields
 	loser.into = winner
 	t.gone++
@@ -252,5 +263,6 @@ func (w *write) merge(winner, loser *record) {
 	all, changed := merged(winner.now.fields, in.fields)
 	t.put(winner, &version{fields: all, at: w.at.UnixNano()}, w.a.searchLag)
 	w.note(loser, "merge", nil)
+	w.changes[len(w.changes)-1].Into = strconv.FormatUint(winner.id, 10)
 	w.note(winner, "update", changed)
 }
