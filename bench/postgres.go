@@ -164,11 +164,12 @@ func (s *suite) postgres(ctx context.Context) (err error) {
 		return func() (float64, error) {
 			slot := slots[0]
 			slots = slots[1:]
+			before := processorTime()
 			rate, err := s.profiled(name, func() (float64, error) { return reader(slot) })
 			if err != nil {
 				return 0, err
 			}
-			s.note("  %-11s %s rows/s", name, number(rate))
+			s.note("  %-11s %s rows/s, %.2f µs of our processor time a row", name, number(rate), (processorTime()-before).Seconds()*1e6/float64(s.rows))
 			return rate, d.dropSlots(ctx, slot)
 		}
 	}

@@ -1,7 +1,9 @@
 package change_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +223,66 @@ func BenchmarkDecode(b *testing.B) {
 	for b.Loop() {
 		if err := dec.Decode(table, key, value, rec.Headers, &e); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestAppendString puts each byte at each place among others and reads it back.
+func TestAppendString(t *testing.T) {
+	for _, filler := range []byte{'a', ' ', 0xff, '"', '\\', 0x1f} {
+		for n := range 20 {
+			for place := range n {
+				for c := range 256 {
+					text := bytes.Repeat([]byte{filler}, n)
+					text[place] = byte(c)
+					got := change.AppendString(nil, string(text))
+					var want []byte
+					for _, b := range text {
+						switch {
+						case b == '"' || b == '\\':
+							want = append(want, '\\', b)
+						case b == '\n' || b == '\r' || b == '\t':
+							want = append(want, '\\', map[byte]byte{'\n': 'n', '\r': 'r', '\t': 't'}[b])
+						case b < 0x20:
+							want = fmt.Appendf(want, "\\u%04x", b)
+						default:
+							want = append(want, b)
+						}
+					}
+					if string(got) != `"`+string(want)+`"` {
+						t.Fatalf("AppendString(%q) = %s, want %q", text, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestTimes has commit times around where digits run out.
+func TestTimes(t *testing.T) {
+	table := (&change.Table{Name: "t", Topic: "t"}).Seal()
+	enc := change.NewEncoder(change.Source{Connector: change.Postgres})
+	for _, ns := range []int64{0, 1, 999, 1_000, 999_999, 1_000_000, 1_800_000_000_123_456_789, -1, -999_999, -1_000_000, -12_345_678} {
+		err := enc.Encode(&change.Event{Table: table, Op: change.Create, CommitTime: time.Unix(0, ns)}, time.Unix(0, ns), func(r *change.Record) error {
+			type times struct {
+				MS int64 `json:"ts_ms"`
+				US int64 `json:"ts_us"`
+				NS int64 `json:"ts_ns"`
+			}
+			var got struct {
+				times
+				Source times
+			}
+			if err := json.Unmarshal(r.Value, &got); err != nil {
+				return err
+			}
+			if want := (times{ns / 1e6, ns / 1e3, ns}); got.times != want || got.Source != want {
+				t.Errorf("times of %d ns are %+v and %+v", ns, got.times, got.Source)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -16,6 +16,9 @@ type Encoder struct {
 	table   *Table // of the last event, with its layout
 	layout  *layout
 
+	committed int64  // a commit time in ns
+	commit    []byte // its digits
+
 	key, value, id, unchanged, moved []byte
 	headers                          [4]Header
 	record                           Record
@@ -125,11 +128,10 @@ func (e *Encoder) appendEnvelope(dst []byte, ev *Event, now time.Time) []byte {
 	dst = appendTransaction(dst, ev)
 	dst = append(dst, `,"op":"`...)
 	dst = append(dst, byte(ev.Op), '"')
-	ns := now.UnixNano()
-	dst = strconv.AppendInt(append(dst, `,"ts_ms":`...), ns/1e6, 10)
-	dst = strconv.AppendInt(append(dst, `,"ts_us":`...), ns/1e3, 10)
-	dst = strconv.AppendInt(append(dst, `,"ts_ns":`...), ns, 10)
-	return append(dst, '}')
+	var room [20]byte
+	ns := strconv.AppendInt(room[:0], now.UnixNano(), 10)
+	dst = append(append(dst, `,"ts_ms":`...), coarser(ns, 6)...)
+	return append(appendTimes(dst, ns), '}')
 }
 
 // appendMessage writes a logical message's envelope, which has no images and of the times ts_ms alone.
@@ -150,9 +152,12 @@ func (e *Encoder) appendMessage(dst []byte, ev *Event, now time.Time) []byte {
 }
 
 func (e *Encoder) appendSource(dst []byte, ev *Event, origin, names []byte) []byte {
-	ns := ev.CommitTime.UnixNano()
+	if n := ev.CommitTime.UnixNano(); n != e.committed || e.commit == nil {
+		e.committed, e.commit = n, strconv.AppendInt(e.commit[:0], n, 10)
+	}
+	ns := e.commit
 	dst = append(dst, e.head...)
-	dst = strconv.AppendInt(dst, ns/1e6, 10)
+	dst = append(dst, coarser(ns, 6)...)
 	dst = append(dst, `,"snapshot":"`...)
 	if ev.Snapshot == "" {
 		dst = append(dst, "false"...)
@@ -191,9 +196,21 @@ func (e *Encoder) appendSource(dst []byte, ev *Event, origin, names []byte) []by
 	return append(strconv.AppendUint(append(dst, `,"origin_lsn":`...), log.OriginLSN, 10), '}')
 }
 
-func appendTimes(dst []byte, ns int64) []byte {
-	dst = strconv.AppendInt(append(dst, `,"ts_us":`...), ns/1e3, 10)
-	return strconv.AppendInt(append(dst, `,"ts_ns":`...), ns, 10)
+// appendTimes appends the microseconds and nanoseconds of a time that is given as the
+// digits of its nanoseconds.
+func appendTimes(dst, ns []byte) []byte {
+	dst = append(append(dst, `,"ts_us":`...), coarser(ns, 3)...)
+	return append(append(dst, `,"ts_ns":`...), ns...)
+}
+
+// coarser leaves the last digits of a number away: what it is in a larger unit,
+// rounded towards zero.
+func coarser(number []byte, digits int) []byte {
+	n := len(number) - digits
+	if n <= 0 || number[n-1] == '-' {
+		return []byte("0")
+	}
+	return number[:n]
 }
 
 // appendBinlog writes the part of the source block that is MySQL's and MariaDB's own.

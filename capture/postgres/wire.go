@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -23,6 +24,17 @@ const (
 	maxMessage = 1 << 30
 )
 
+// The server writes every row by itself. A reader that waits for each is woken for each,
+// which on a machine that they share slows the server down more than reading does: so
+// while many bytes come, the reader waits for wakeBytes of them, or for wakeDelay.
+const (
+	wakeBytes = 64 << 10
+	wakeDelay = time.Millisecond
+	// manyBytes is how much has to come within a wakeDelay for that: at 5,000 rows a
+	// second nobody waits.
+	manyBytes = 4 << 10
+)
+
 // wire reads a connection's messages in place: what next returns points into the
 // buffer and is valid until the next call. Writing is for any goroutine.
 type wire struct {
@@ -30,7 +42,13 @@ type wire struct {
 	pid     uint32
 	buf     []byte
 	r, w    int
-	waiting func() // called before waiting for the server
+	waiting func() // called before waiting for the server for longer than wakeDelay
+
+	mark    wakeMark
+	marked  bool      // the reader is woken for wakeBytes only
+	many    bool      // many bytes came in the last stretch of at least wakeDelay
+	came    int       // bytes in this stretch
+	stretch time.Time // when it began
 
 	writing sync.Mutex
 }
@@ -47,7 +65,7 @@ func takeOver(conn *pgconn.PgConn) (*wire, error) {
 			return nil, fmt.Errorf("take over connection: %w", err)
 		}
 	}
-	return &wire{conn: h.Conn, pid: h.PID, buf: make([]byte, wireBuffer), waiting: func() {}}, nil
+	return &wire{conn: h.Conn, pid: h.PID, buf: make([]byte, wireBuffer), waiting: func() {}, mark: newWakeMark(h.Conn)}, nil
 }
 
 // whenDone makes pending and later calls fail once ctx ends; the caller calls what it
@@ -92,18 +110,58 @@ func (w *wire) fill(n int) error {
 		w.w = copy(w.buf, w.buf[w.r:w.w])
 		w.r = 0
 	}
-	w.waiting()
 	for w.w < n {
-		if err := w.conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
-			return fmt.Errorf("read from server: %w", err)
-		}
-		m, err := w.conn.Read(w.buf[w.w:])
+		m, err := w.read(w.buf[w.w:])
 		w.w += m
 		if err != nil && w.w < n {
 			return fmt.Errorf("read from server: %w", err)
 		}
 	}
 	return nil
+}
+
+// read waits for bytes and reads what is there.
+func (w *wire) read(p []byte) (n int, err error) {
+	now := time.Now()
+	w.measure(now)
+	defer func() { w.came += n }()
+	if w.many && !w.marked {
+		w.marked = w.mark.set(wakeBytes)
+	}
+	if w.marked {
+		if n, err = w.readMany(p, now); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		w.mark.set(1)
+		w.marked = false
+	}
+	w.waiting()
+	if err := w.conn.SetReadDeadline(now.Add(silence)); err != nil {
+		return 0, err
+	}
+	return w.conn.Read(p)
+}
+
+// readMany waits until wakeBytes are there and reads them. When they are not within
+// wakeDelay, its error is os.ErrDeadlineExceeded.
+func (w *wire) readMany(p []byte, now time.Time) (int, error) {
+	if err := w.conn.SetReadDeadline(now.Add(wakeDelay)); err != nil {
+		return 0, err
+	}
+	if err := w.mark.wait(wakeBytes); err != nil {
+		return 0, err
+	}
+	return w.conn.Read(p)
+}
+
+// measure notes whether many bytes come. They need not come evenly.
+func (w *wire) measure(now time.Time) {
+	d := now.Sub(w.stretch)
+	if d < wakeDelay || w.many && d < 10*wakeDelay {
+		return
+	}
+	w.many = int64(w.came)*int64(wakeDelay) >= manyBytes*int64(d)
+	w.came, w.stretch = 0, now
 }
 
 // query sends a simple query.
