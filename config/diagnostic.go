@@ -26,6 +26,14 @@ func Warnf(c string, rng *hcl.Range, summary, detail string, also ...Place) *hcl
 	return &hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: summary, Detail: detail, Subject: rng, Extra: extra{c, also}}
 }
 
+// Relate adds another place that matters to a diagnostic of ours.
+func Relate(d *hcl.Diagnostic, p Place) {
+	if e, ok := d.Extra.(extra); ok {
+		e.also = append(e.also, p)
+		d.Extra = e
+	}
+}
+
 // Code returns a diagnostic's code, empty for one of HCL's own.
 func Code(d *hcl.Diagnostic) string {
 	e, _ := d.Extra.(extra)

@@ -91,3 +91,11 @@ type Quota struct {
 	Share float64 // 0.05 is 5 %; negative: no share given
 	Count int64   // negative: no count given
 }
+
+// Function is a function block: its result is a row expression over its parameters.
+type Function struct {
+	Name   string
+	Params []string
+	Result hcl.Expression
+	Range  hcl.Range // the block's header
+}

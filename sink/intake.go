@@ -412,7 +412,7 @@ func (r *rec) lacks(fields []change.Value) bool {
 		return false
 	}
 	for i := range fields {
-		if fields[i].IsUnchanged() {
+		if fields[i].IsUnchanged() && fields[i].Text() == "" { // with a text: left out on purpose, by skip()
 			return true
 		}
 	}

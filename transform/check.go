@@ -20,6 +20,12 @@ type checker struct {
 	cleans   []*clean
 	facts    facts
 	scratch  *Worker // for folding constants
+	scope    []binding
+	items    []splatItem
+	slots    int      // handed out
+	inlining []string // functions that are being put in place
+	inlined  int
+	secretOK bool // a secret may stand here
 }
 
 // clean is one attribute of the clean block, checked at its first use.
@@ -33,6 +39,15 @@ type clean struct {
 func (c *checker) errorf(code string, rng hcl.Range, summary, detail string, args ...any) *node {
 	c.diags = append(c.diags, config.Errorf(code, &rng, summary, fmt.Sprintf(detail, args...)))
 	return &node{kind: constant, typ: typ{base: failed, null: true}, rng: rng, val: fail("invalid")}
+}
+
+// related is the second place of a diagnostic.
+func related(rng hcl.Range, text string) config.Place { return config.Place{Range: rng, Note: text} }
+
+func (c *checker) errorRelated(code string, rng hcl.Range, summary string, second config.Place, detail string, args ...any) *node {
+	n := c.errorf(code, rng, summary, detail, args...)
+	config.Relate(c.diags[len(c.diags)-1], second)
+	return n
 }
 
 func (c *checker) warnf(code string, rng hcl.Range, summary, detail string, args ...any) {
@@ -75,21 +90,21 @@ func (c *checker) expr(e hclsyntax.Expression) *node {
 	case *hclsyntax.TupleConsExpr:
 		return c.list(e)
 	case *hclsyntax.ForExpr:
-		return c.notYet(rng, "`for` expressions")
+		return c.forEach(e)
 	case *hclsyntax.SplatExpr:
-		return c.notYet(rng, "splats")
-	case *hclsyntax.IndexExpr, *hclsyntax.RelativeTraversalExpr:
-		return c.notYet(rng, "indexing values")
+		return c.splat(e)
+	case *hclsyntax.AnonSymbolExpr:
+		return c.anonymous(e)
+	case *hclsyntax.IndexExpr:
+		return c.indexExpr(e)
+	case *hclsyntax.RelativeTraversalExpr:
+		return c.relative(e)
 	case *hclsyntax.ObjectConsExpr:
-		return c.notYet(rng, "object values")
+		return c.object(e)
 	case *hclsyntax.TemplateJoinExpr:
-		return c.notYet(rng, "%{ for } in templates")
+		return c.joinTemplate(e)
 	}
 	return c.errorf("E0306", rng, "Unsupported expression", "This form of expression is not part of row expressions.")
-}
-
-func (c *checker) notYet(rng hcl.Range, what string) *node {
-	return c.errorf("E0306", rng, "Not yet", "This version has no %s in row expressions.", what)
 }
 
 // template checks the parts of a template. Its value is text; NULL where a part is
@@ -290,13 +305,13 @@ func (c *checker) oldEquality(e *hclsyntax.BinaryOpExpr, kind nodeKind) *node {
 
 // list checks [a, b].
 func (c *checker) list(e *hclsyntax.TupleConsExpr) *node {
-	n := &node{kind: listOf, typ: typ{base: list}, rng: e.SrcRange}
+	n := &node{kind: listOf, rng: e.SrcRange}
 	elem := typ{}
 	for _, x := range e.Exprs {
 		k := c.expr(x)
 		t, ok := unify(elem, k.typ)
-		if !ok || k.typ.base == list || k.typ.base == composite {
-			return c.errorf("E0311", x.Range(), "Elements of different types", "A list has elements of one simple type, but here are %s and %s.%s", elem, k.typ, convertHint(elem, k.typ))
+		if !ok {
+			return c.errorf("E0311", x.Range(), "Elements of different types", "A list has elements of one type, but here are %s and %s.%s", elem, k.typ, convertHint(elem, k.typ))
 		}
 		elem = t
 		n.kids = append(n.kids, k)
@@ -307,7 +322,10 @@ func (c *checker) list(e *hclsyntax.TupleConsExpr) *node {
 	for i, k := range n.kids {
 		n.kids[i] = c.widen(k, elem)
 	}
-	n.typ.elem = elem.base
+	n.typ = listType(elem)
+	if len(n.kids) == 0 {
+		n.typ.elem = nil
+	}
 	return c.fold(n)
 }
 
@@ -333,6 +351,13 @@ func convertHint(a, b typ) string {
 // fold replaces a node whose parts are constants by its value, unless it fails: that
 // is for the rows that get there.
 func (c *checker) fold(n *node) *node {
+	for _, k := range n.kids {
+		n.typ.skip = n.typ.skip || k.typ.skip
+		n.typ.pii = n.typ.pii || k.typ.pii && n.typ.base != boolean && !(n.kind == call && n.fn.hides)
+	}
+	if n.kind == call && n.fn.reads {
+		return n
+	}
 	for _, k := range n.kids {
 		if !k.isConst() {
 			return n

@@ -94,6 +94,10 @@ func (w *Worker) same(x, y value) bool {
 		return ok == sorted && c == 0
 	case list:
 		return w.sameList(x, y)
+	case composite:
+		if x.list != nil && y.list != nil {
+			return w.sameList(x, y)
+		}
 	}
 	return w.text(x) == w.text(y)
 }

@@ -14,6 +14,9 @@ type eval func(w *Worker) value
 // compile turns a checked expression into closures. The types are known, so each
 // closure does one thing; nothing in it is shared that changes.
 func compile(n *node) eval {
+	if n.kind == let {
+		return compileLet(n, compile(n.kids[0])) // the arguments are compiled where they are used
+	}
 	kids := make([]eval, len(n.kids))
 	for i, k := range n.kids {
 		kids[i] = compile(k)
@@ -74,6 +77,19 @@ func compile(n *node) eval {
 		return compileWiden(n.typ.base, kids[0])
 	case listOf:
 		return compileList(kids)
+	case objectCons:
+		return compileObject(n, kids)
+	case indexOf:
+		return compileIndex(n, kids[0], kids[1])
+	case forEach:
+		return compileFor(n, kids)
+	case joinText:
+		return compileJoin(kids[0])
+	case variable:
+		i := n.index
+		return func(w *Worker) value { return w.vars[i] }
+	case lazy:
+		return compileLazy(n)
 	}
 	return compileCall(n, kids)
 }
@@ -235,15 +251,37 @@ func compileList(kids []eval) eval {
 // compileCall computes the arguments from left to right and calls the function. A
 // failed argument ends it; a NULL one makes NULL, once all are computed.
 func compileCall(n *node, kids []eval) eval {
-	f, impl := n.fn, n.impl
+	f, impl, expand := n.fn, n.impl, n.expand
+	elem := isNull
+	if expand {
+		elem = n.kids[len(n.kids)-1].typ.elemBase()
+	}
 	var fallback eval
 	if n.orTo {
 		fallback, kids = kids[len(kids)-1], kids[:len(kids)-1]
 	}
+	if f.catch {
+		return func(w *Worker) value {
+			before := w.fail
+			v := null
+			for _, k := range kids {
+				v = k(w)
+				if v.kind != failed || v.s == reasonUnchanged || v.s == reasonSkip {
+					w.fail = before
+					return v
+				}
+			}
+			return v
+		}
+	}
 	if f.lazy {
 		return func(w *Worker) value {
-			for _, k := range kids {
-				if v := k(w); v.kind != isNull {
+			for i, k := range kids {
+				v := k(w)
+				if expand && i == len(kids)-1 && !v.absent() {
+					v = w.firstOf(v, elem)
+				}
+				if v.kind != isNull {
 					return v
 				}
 			}
@@ -253,11 +291,24 @@ func compileCall(n *node, kids []eval) eval {
 	return func(w *Worker) value {
 		base := len(w.stack)
 		absent := false
-		for _, k := range kids {
+		for i, k := range kids {
 			v := k(w)
 			if v.kind == failed {
 				w.stack = w.stack[:base]
 				return v
+			}
+			if expand && i == len(kids)-1 && v.kind != isNull {
+				items, ok := w.items(v, elem)
+				if !ok {
+					w.stack = w.stack[:base]
+					return fail("bad_list")
+				}
+				absent = absent || len(w.stack)+len(items) == base // none at all
+				for _, item := range items {
+					absent = absent || item.kind == isNull
+					w.stack = append(w.stack, item)
+				}
+				continue
 			}
 			absent = absent || v.kind == isNull
 			w.stack = append(w.stack, v)
@@ -276,6 +327,20 @@ func compileCall(n *node, kids []eval) eval {
 		}
 		return v
 	}
+}
+
+// firstOf returns the first element that is not NULL.
+func (w *Worker) firstOf(v value, elem base) value {
+	items, ok := w.items(v, elem)
+	if !ok {
+		return fail("bad_list")
+	}
+	for _, item := range items {
+		if item.kind != isNull {
+			return item
+		}
+	}
+	return null
 }
 
 // keep returns a value with memory of its own, for constants.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/apd/v3"
 )
@@ -38,6 +39,11 @@ var conversionFunctions = []*function{
 		name: "todate", params: []param{{name: "value", types: setOf(text, date, timestamp, timestampTZ)}}, result: returns(date), fails: []string{"bad_date"},
 		call: toDate,
 		doc:  "The day of a timestamp (of a timestamptz in UTC: use to_tz first for another zone's day), or of a text like 2026-03-14.", examples: [][2]string{{`tostring(todate("2026-03-14"))`, `"2026-03-14"`}, {`todate_or("14.3.26", null)`, `null`}},
+	},
+	{
+		name: "totimestamp", params: []param{{name: "value", types: setOf(text, integer, decimal, float, date, timestamp, timestampTZ)}, {name: "zone", types: textType, constant: true}}, optional: 1, result: returns(timestampTZ), fails: []string{"bad_time"},
+		bind: bindTimestamp,
+		doc:  "The moment that a text like `2026-03-14T09:05:00Z` or `2026-03-14 09:05` (ISO 8601), a number of seconds since 1970 or a date names. Where it has no zone of its own, `zone` (IANA) says whose clock it is; without one it is refused.", examples: [][2]string{{`tostring(totimestamp("2026-03-14 09:05:00+01:00"))`, `"2026-03-14T08:05:00Z"`}, {`tostring(totimestamp("2026-07-01 12:00", "Europe/Berlin"))`, `"2026-07-01T10:00:00Z"`}, {`tostring(totimestamp(86400))`, `"1970-01-02T00:00:00Z"`}},
 	},
 }
 
@@ -168,4 +174,90 @@ func toDate(_ *Worker, a []value) value {
 		return value{kind: date, n: n}
 	}
 	return value{kind: date, n: floorDiv(n, microsPerDay) * microsPerDay}
+}
+
+func bindTimestamp(args []*node) (callFunc, error) {
+	var zone *time.Location
+	if len(args) > 1 {
+		var err error
+		if zone, err = loadZone(args[1].val.s); err != nil {
+			return nil, err
+		}
+	}
+	return func(w *Worker, a []value) value {
+		v := a[0]
+		switch v.kind {
+		case timestampTZ:
+			return v
+		case integer, decimal, float:
+			return w.fromSeconds(v)
+		case text:
+			micros, zoned, ok := parseISO(strings.TrimFunc(v.s, isBlank))
+			switch {
+			case !ok:
+				return fail("bad_time")
+			case zoned:
+				return value{kind: timestampTZ, n: micros}
+			}
+			v = value{kind: timestamp, n: micros}
+		case date:
+			n, ok := v.micros()
+			if !ok {
+				return fail("bad_time")
+			}
+			v = value{kind: timestamp, n: n}
+		}
+		if zone == nil {
+			return fail("bad_time")
+		}
+		if v = toTZ(v, zone); v.kind == failed {
+			return fail("bad_time")
+		}
+		return v
+	}, nil
+}
+
+// fromSeconds makes a moment of seconds since 1970, to the microsecond.
+func (w *Worker) fromSeconds(v value) value {
+	d := toDecimal(w, []value{v})
+	if d.kind == failed {
+		return fail("bad_time")
+	}
+	d = toInt(w, []value{w.quantize(w.decimalOp(opMul, d, ofInt(microsPerSecond)), 0, &roundFloor)})
+	if d.kind == failed {
+		return fail("bad_time")
+	}
+	return value{kind: timestampTZ, n: d.n}
+}
+
+// parseISO reads ISO 8601's calendar date, with or without a time, with or without a zone.
+func parseISO(s string) (micros int64, zoned, ok bool) {
+	n, rest, ok := parseDate(s)
+	if !ok || n == infinity || n == minusInfinity || rest == "" {
+		return n, false, ok && n != infinity && n != minusInfinity
+	}
+	if rest[0] != 'T' && rest[0] != 't' && rest[0] != ' ' {
+		return 0, false, false
+	}
+	rest = rest[1:]
+	c, after, ok := parseClock(rest)
+	if !ok && len(rest) >= 5 && rest[2] == ':' {
+		c, after, ok = parseClock(rest[:5] + ":00")
+		after = rest[5:]
+	}
+	if !ok || c < 0 || c >= microsPerDay+microsPerSecond {
+		return 0, false, false
+	}
+	after = strings.TrimPrefix(after, " ")
+	if after == "" {
+		return n + c, false, true
+	}
+	var t parsed
+	if after == "z" {
+		after = "Z"
+	}
+	if rest, ok = t.readZone(after); !ok || rest != "" {
+		return 0, false, false
+	}
+	return n + c - int64(t.offset)*microsPerSecond, true, true
 }

@@ -341,6 +341,16 @@ var countries = func() map[string]string {
 	return all
 }()
 
+// countryEnglish has the English name by two letters.
+var countryEnglish = func() map[string]string {
+	all := map[string]string{}
+	for _, line := range strings.Split(strings.TrimSpace(countryTable), "\n") {
+		_, name, _ := strings.Cut(line[3:], " ")
+		all[line[:2]] = name
+	}
+	return all
+}()
+
 // countryKey brings a name to lower case, letters and single spaces; & is and, st is saint.
 func countryKey(dst []byte, s string) []byte {
 	start, word := len(dst), len(dst)

@@ -145,7 +145,7 @@ func leaves(n *node, visit func(*node)) {
 			leaves(k, visit)
 		}
 	case call:
-		if n.fn.lazy {
+		if n.fn.lazy || n.fn.catch {
 			for _, k := range n.kids {
 				leaves(k, visit)
 			}
@@ -209,7 +209,7 @@ func (c *checker) key(p *config.Pipeline, prog *Program, object *Object, sum *fi
 		return
 	}
 	rng := p.Key.Expr.Range()
-	n := c.check(p.Key.Expr)
+	n := c.noSkip(c.check(p.Key.Expr), "the key")
 	switch {
 	case n.isFailed():
 	case n.typ.base != text:
@@ -250,7 +250,7 @@ func (c *checker) match(p *config.Pipeline, prog *Program, object *Object, sum *
 			c.errorf("E0330", m.NameRange, "More than one match", "This version matches by one field.")
 			continue
 		}
-		n := c.check(m.Expr)
+		n := c.noSkip(c.check(m.Expr), "match")
 		if b := n.typ.base; b == list || b == composite || b == isNull {
 			n = c.errorf("E0330", m.Expr.Range(), "Value can't be matched by", "A record is matched by one simple value, but this is %s.", n.typ)
 		}

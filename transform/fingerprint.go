@@ -53,10 +53,19 @@ func writeNode(w io.Writer, n *node) {
 		fmt.Fprintf(w, " %d %d:%s", n.val.kind, len(value), value)
 	case column, oldColumn, metaField, cleanVar:
 		fmt.Fprintf(w, " %d:%s", len(n.name), n.name)
+	case variable, lazy:
+		fmt.Fprintf(w, " %d", n.index)
+	case forEach:
+		fmt.Fprintf(w, " %d %t %t", n.index, n.named, n.group)
+	case let:
+		fmt.Fprint(w, " ", n.slots)
 	case binary:
 		fmt.Fprintf(w, " %d", n.op)
 	case call:
 		fmt.Fprintf(w, " %s %t", n.fn.name, n.orTo)
+		if n.expand {
+			io.WriteString(w, " ...") //nolint:errcheck // a hash takes everything
+		}
 	}
 	for _, k := range n.kids {
 		writeNode(w, k)

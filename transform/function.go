@@ -50,6 +50,7 @@ var (
 type param struct {
 	name     string
 	types    baseSet
+	secret   bool // may be a secret: nothing of it can be told from the result
 	constant bool // must be known when the configuration is checked
 }
 
@@ -62,6 +63,9 @@ type function struct {
 	variadic bool // the last parameter may be repeated
 	unify    bool // the arguments (from the first on) have one type
 	lenient  bool // gets NULL arguments; otherwise NULL for a NULL argument
+	hides    bool // nothing personal can be told from the result
+	reads    bool // reads the event besides its arguments
+	catch    bool // try: like lazy, but the first argument that does not fail
 	lazy     bool // coalesce: the first argument that is not NULL, the others are not looked at
 	// fails has the reasons for which it can refuse a row; such a function has a
 	// sibling name_or whose last argument is the result instead.
@@ -104,8 +108,8 @@ var families = []struct {
 	name      string
 	functions []*function
 }{
-	{"Text", textFunctions}, {"NULL", nullFunctions}, {"Cleaning", cleaningFunctions}, {"Numbers", numberFunctions},
-	{"Time", timeFunctions}, {"Structure", structureFunctions}, {"Identity", identityFunctions}, {"Conversion", conversionFunctions},
+	{"Text", append(append(append([]*function{}, textFunctions...), plainFunctions...), formatFunction)}, {"NULL", nullFunctions}, {"Cleaning", cleaningFunctions}, {"Numbers", numberFunctions},
+	{"Time", timeFunctions}, {"Structure", append(append([]*function{}, structureFunctions...), listFunctions...)}, {"Identity", identityFunctions}, {"Conversion", conversionFunctions}, {"Control", controlFunctions},
 }
 
 // lookup finds a function, or the one that an _or belongs to.
@@ -160,26 +164,24 @@ func (c *checker) call(e *hclsyntax.FunctionCallExpr) *node {
 	rng := e.Range()
 	f, or := lookup(e.Name)
 	if f == nil {
-		hint := didYouMean(e.Name, functionNames())
-		if base, ok := strings.CutSuffix(e.Name, "_or"); ok && functions[base] != nil {
-			hint = fmt.Sprintf("%s() never fails, so it needs no fallback.", base)
-		}
-		if why, ok := impure[e.Name]; ok {
-			hint = why
+		if own := c.env.Functions[e.Name]; own != nil {
+			return c.inline(e, own)
 		}
 		for _, a := range e.Args {
 			c.expr(a) // other mistakes are told as well
 		}
-		return c.errorf("E0304", e.NameRange, "Unknown function", "There is no function %q. %s", e.Name, hint)
-	}
-	if e.ExpandFinal {
-		return c.notYet(rng, "expansion of lists into arguments (...)")
+		return c.errorf("E0304", e.NameRange, "Unknown function", "There is no function %q. %s", e.Name, unknownFunction(e.Name, keysOf(c.env.Functions)))
 	}
 	args := make([]*node, len(e.Args))
 	bad := false
 	for i, a := range e.Args {
+		c.secretOK = len(f.params) > 0 && f.params[min(i, len(f.params)-1)].secret
 		args[i] = c.expr(a)
+		c.secretOK = false
 		bad = bad || args[i].isFailed()
+	}
+	if e.ExpandFinal {
+		return c.expanded(e, f, or, args, bad)
 	}
 	own := len(args)
 	if or {
@@ -211,7 +213,7 @@ func (c *checker) call(e *hclsyntax.FunctionCallExpr) *node {
 			if ae, ok := err.(*argError); ok {
 				at = e.Args[ae.index].Range()
 			}
-			return c.errorf("E0315", at, "Wrong argument", "%s: %s.", e.Name, err)
+			return c.errorf("E0315", at, "Wrong argument", "%s: %s.", e.Name, strings.TrimSuffix(err.Error(), "."))
 		}
 		if impl != nil {
 			n.impl = impl
@@ -237,12 +239,47 @@ func (c *checker) call(e *hclsyntax.FunctionCallExpr) *node {
 	return c.fold(n)
 }
 
+// expanded checks f(a, list...): the list's elements are arguments.
+func (c *checker) expanded(e *hclsyntax.FunctionCallExpr, f *function, or bool, args []*node, bad bool) *node {
+	rng, last := e.Range(), len(args)-1
+	switch {
+	case bad:
+		return c.invalid(rng)
+	case !f.variadic || or || f.bind != nil || f.catch || len(args) < len(f.params):
+		return c.errorf("E0306", rng, "Unsupported expression", "A list can be expanded only into the last arguments of coalesce, concat_ws, min and max.")
+	case args[last].typ.base != list:
+		return c.errorf("E0310", e.Args[last].Range(), "Not a list", "What is expanded into arguments must be a list, but this is %s.", args[last].typ)
+	}
+	elem := typ{null: true}
+	if args[last].typ.elem != nil {
+		elem = *args[last].typ.elem
+	}
+	like := append(append([]*node{}, args[:last]...), &node{kind: variable, typ: elem, rng: args[last].rng})
+	if !c.arguments(e, f, like) || f.unify && !c.unifyArgs(e, f, like) {
+		return c.invalid(rng)
+	}
+	for i, a := range like[:last] {
+		if f.unify && a != args[i] || like[last].typ.base != elem.base {
+			return c.errorf("E0311", rng, "Arguments of different types", "The arguments and the elements of the list must have one type.")
+		}
+	}
+	t := f.result(like)
+	t.null = t.null || !f.lenient || args[last].typ.null
+	if f.lazy {
+		t.null = true
+		for _, a := range args[:last] {
+			t.null = t.null && a.typ.null
+		}
+	}
+	return c.fold(&node{kind: call, typ: t, rng: rng, fn: f, impl: f.call, kids: args, expand: true})
+}
+
 // impure are names that people look for and that are left out on purpose.
 var impure = map[string]string{
 	"now": "Results depend on the event alone: use meta.now, the time of the change at the source.", "timestamp": "Results depend on the event alone: use meta.now, the time of the change at the source.",
 	"random": "Results depend on the event alone; there is nothing random.", "uuid": "Results depend on the event alone; there is nothing random.",
-	"env": "Read the environment in a variable's default or a secret, not per row.", "try": "Fallible functions have a sibling with a fallback: toint_or(row.x, 0).",
-	"if": "Write condition ? a : b.", "ifnull": "Use coalesce(value, fallback).", "concat": "Use a template, \"${a} ${b}\", or concat_ws(\" \", a, b).",
+	"env": "Read the environment in a variable's default or a secret, not per row.",
+	"if":  "Write condition ? a : b.", "ifnull": "Use coalesce(value, fallback).", "concat": "Use a template, \"${a} ${b}\", or concat_ws(\" \", a, b).",
 }
 
 // arguments checks the types of a call's arguments.

@@ -11,7 +11,7 @@ func appendJSON(dst []byte, v value) []byte {
 	switch v.kind {
 	case isNull, failed:
 		return append(dst, "null"...)
-	case boolean, integer, list:
+	case boolean, integer, list, composite:
 		return appendText(dst, v)
 	case float:
 		start := len(dst)
@@ -85,7 +85,7 @@ func (w *Worker) items(v value, elem base) ([]value, bool) {
 	out := make([]value, len(raw))
 	for i, r := range raw {
 		switch {
-		case len(r) == 0 || r[0] == '[' || r[0] == '{' && elem != document && elem != composite:
+		case len(r) == 0, elem != document && (r[0] == '[' || r[0] == '{' && elem != composite):
 			return nil, false
 		case string(r) == "null":
 		case string(r) == "true" || string(r) == "false":

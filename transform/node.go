@@ -23,7 +23,14 @@ const (
 	negate
 	call
 	listOf
-	widen // a number to a wider type
+	widen      // a number to a wider type
+	objectCons // kids: names and values in turn
+	indexOf    // collection, key
+	forEach    // collection, condition, name, body; index: the slot of its key, the next is its value's
+	joinText   // a list of texts as one
+	variable   // of a for; index: its slot
+	lazy       // a parameter of an inlined function; index: its slot, ref: its argument
+	let        // an inlined function: its body, then the arguments that have slots
 )
 
 // node is one part of a checked expression: typed, names resolved to slots.
@@ -40,6 +47,23 @@ type node struct {
 	impl  callFunc // call: the function bound to its constant arguments
 	orTo  bool     // call: the last kid is the fallback of f_or
 	nulls bool     // template: NULL parts are written as NULL (messages)
+
+	expand bool  // call: the last argument is a list of arguments
+	named  bool  // forEach: makes an object
+	group  bool  // forEach: makes an object of lists
+	elem   base  // forEach: the type of the values it goes through
+	slots  []int // let
+	ref    *node // lazy
+	memo   eval  // of an argument that ref points to: compiled once
+}
+
+// isSlot tells what can be read again at no cost and has facts.
+func (n *node) isSlot() bool {
+	switch n.kind {
+	case column, cleanVar, oldColumn, variable, lazy:
+		return true
+	}
+	return false
 }
 
 func (n *node) isConst() bool { return n.kind == constant }
@@ -62,6 +86,8 @@ func (in *inputs) collect(n *node, cleans func(int) *node) {
 		in.columns[n.index] = true
 	case oldColumn, oldIsNull, metaField:
 		in.other = true
+	case call:
+		in.other = in.other || n.fn.reads
 	case cleanVar:
 		if in.cleans[n.index] {
 			return
@@ -118,7 +144,7 @@ func (f facts) known(n *node, whenTrue bool) {
 		if a.isConst() {
 			a, b = b, a
 		}
-		if (a.kind == column || a.kind == cleanVar || a.kind == oldColumn) && b.isConst() {
+		if a.isSlot() && b.isConst() {
 			// x != null, or x == a value.
 			if (n.kind == notEqual) == whenTrue == (b.val.kind == isNull) {
 				f[slot{a.kind, a.index}] = true

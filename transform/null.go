@@ -43,4 +43,19 @@ var nullFunctions = []*function{
 		},
 		doc: "NULL where the text is empty or only white space, else the text as it is.", examples: [][2]string{{`nonempty("  ")`, `null`}, {`nonempty(" x")`, `" x"`}},
 	},
+	{
+		name: "default", params: []param{{name: "value", types: anyType}, {name: "fallback", types: anyType}}, unify: true, lenient: true,
+		result: func(args []*node) typ {
+			t, _ := unify(args[0].typ, args[1].typ)
+			t.null = args[1].typ.null
+			return t
+		},
+		call: func(_ *Worker, a []value) value {
+			if a[0].kind == isNull || a[0].kind == text && strings.TrimFunc(a[0].s, isBlank) == "" {
+				return a[1]
+			}
+			return a[0]
+		},
+		doc: "The value, or the fallback where it is NULL or a text that is empty or only white space. (`coalesce` keeps empty texts.)", examples: [][2]string{{`default(" ", "none")`, `"none"`}, {`default(null, 0)`, `0`}},
+	},
 }

@@ -54,6 +54,11 @@ var numberFunctions = []*function{
 		bind: bindCurrency(minor),
 		doc:  "An amount in the currency's minor units; one with more digits than the currency is refused: round it first.", examples: [][2]string{{`minor(12.5, "EUR")`, `1250`}},
 	},
+	{
+		name: "percent", params: []param{{name: "part", types: numbers}, {name: "whole", types: numbers}, {name: "digits", types: intType}}, optional: 1, result: returns(decimal), fails: []string{"division_by_zero", "bad_number", "overflow", "invalid_operation"},
+		call: percent,
+		doc:  "How many per cent of the whole the part is, rounded to so many digits after the point (2 if left out).", examples: [][2]string{{`tostring(percent(1, 3))`, `"33.33"`}, {`percent_or(1, 0, null)`, `null`}},
+	},
 }
 
 func sameAsFirst(args []*node) typ { return typ{base: args[0].typ.base} }
@@ -174,6 +179,38 @@ func (w *Worker) extreme(a []value, sign int) value {
 		}
 	}
 	return best
+}
+
+func percent(w *Worker, a []value) value {
+	digits := int64(2)
+	if len(a) > 2 {
+		var ok bool
+		if digits, ok = a[2].int(); !ok || digits < 0 || digits > 30 {
+			return fail("bad_number")
+		}
+	}
+	part, whole := toDecimal(w, a[:1]), toDecimal(w, a[1:2])
+	if part.kind == failed || whole.kind == failed {
+		return fail("bad_number")
+	}
+	q := w.decimalOp(opMul, part, ofInt(100))
+	if q.kind == decimal {
+		q = w.decimalOp(opDiv, q, whole)
+	}
+	if q.kind != decimal || q.dec.Form != apd.Finite {
+		if q.kind == failed {
+			return q
+		}
+		return fail("bad_number")
+	}
+	d := w.newDecimal()
+	if cond, _ := roundHalfUp.Quantize(d, q.dec, -int32(digits)); cond&apd.InvalidOperation != 0 {
+		return fail("overflow")
+	}
+	if d.IsZero() {
+		d.Negative = false
+	}
+	return ofDecimal(d)
 }
 
 // bindCurrency checks a currency that is known beforehand.

@@ -19,6 +19,10 @@ type Env struct {
 	// Vars and Locals are var.x and local.x: text, numbers, bools and lists of them.
 	// A marked value (a secret) is refused.
 	Vars, Locals map[string]cty.Value
+	// Functions are the configuration's own, by name.
+	Functions map[string]*config.Function
+	// Secret returns the value of a secret, for the key of hmac(); nil: there is none.
+	Secret func(name string) (string, error)
 	// Files has the configuration's files by name. With them, the literals are taken
 	// as they are written: HCL's parser drops the scale of numbers and normalises text.
 	Files map[string]*hcl.File
@@ -129,9 +133,17 @@ func (c *checker) compiled(n *node) eval {
 	return compile(n)
 }
 
+// noSkip refuses skip() where no field is left out.
+func (c *checker) noSkip(n *node, what string) *node {
+	if n.typ.skip && !n.isFailed() {
+		return c.errorf("E0337", n.rng, "Nothing to skip here", "skip() leaves a field of the app as it is; %s is none.", what)
+	}
+	return n
+}
+
 // rule checks `where` and `when`.
 func (c *checker) rule(e hcl.Expression, what string) *node {
-	n := c.check(e)
+	n := c.noSkip(c.check(e), what)
 	switch b := n.typ.base; {
 	case b == failed:
 	case b != boolean && b != isNull:
@@ -171,7 +183,7 @@ func (c *checker) rejects(p *config.Pipeline, prog *Program, holds facts, sum *f
 
 // message checks a reject's message: a text in which NULL is written as NULL.
 func (c *checker) message(e hcl.Expression) *node {
-	n := c.messageNode(e)
+	n := c.noSkip(c.messageNode(e), "a message")
 	if b := n.typ.base; b != text && b != failed {
 		return c.errorf("E0310", e.Range(), "Message is not text", "A message is text, but this is %s.", n.typ)
 	}

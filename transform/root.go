@@ -3,6 +3,7 @@ package transform
 import (
 	"fmt"
 	"math/big"
+	"sort"
 
 	"github.com/cockroachdb/apd/v3"
 	"github.com/hashicorp/hcl/v2"
@@ -44,6 +45,12 @@ var metaFields = map[string]struct {
 // traversal resolves row.x, clean.x and so on to slots.
 func (c *checker) traversal(t hcl.Traversal) *node {
 	root, rng := t.RootName(), t.SourceRange()
+	if n := c.bound(root, rng); n != nil {
+		return c.steps(n, t[1:], rng)
+	}
+	if len(c.inlining) > 0 && root != "local" && root != "var" && root != "secret" && root != "env" {
+		return c.errorf("E0336", rng, "Functions see their parameters alone", "%q is none of the function's parameters; hand it over as one. %s", root, c.parameterHint(root))
+	}
 	switch root {
 	case "row", "old":
 		return c.columnOf(root, t, rng)
@@ -64,6 +71,9 @@ func (c *checker) traversal(t hcl.Traversal) *node {
 	case "var":
 		return c.constantOf("var", c.env.Vars, t, rng)
 	case "secret", "env":
+		if root == "secret" && c.secretOK && len(t) == 2 {
+			return c.secret(t, rng)
+		}
 		return c.errorf("E0333", rng, "A secret in a row expression", "Row expressions end up in apps and in history: secrets are for the settings of sources and apps alone.")
 	}
 	if what, ok := later[root]; ok {
@@ -73,6 +83,27 @@ func (c *checker) traversal(t hcl.Traversal) *node {
 		return c.errorf("E0301", rng, "Unknown name", "Columns are read through row. Did you mean \"row.%s\"?", root)
 	}
 	return c.errorf("E0301", rng, "Unknown name", "%q is none of the names that an expression can begin with. %s", root, didYouMean(root, roots))
+}
+
+func (c *checker) parameterHint(name string) string {
+	var names []string
+	for _, b := range c.scope {
+		names = append(names, b.name)
+	}
+	return didYouMean(name, names)
+}
+
+// secret is secret.x where it may be: the key of hmac().
+func (c *checker) secret(t hcl.Traversal, rng hcl.Range) *node {
+	name, ok := stepName(t[1])
+	if !ok || c.env.Secret == nil {
+		return c.errorf("E0333", rng, "A secret in a row expression", "This secret is not known here.")
+	}
+	s, err := c.env.Secret(name)
+	if err != nil {
+		return c.errorf("E0333", rng, "Secret can't be had", "%s.", err)
+	}
+	return &node{kind: constant, typ: typ{base: text}, rng: rng, val: ofText(s)}
 }
 
 func (c *checker) invalid(rng hcl.Range) *node {
@@ -125,8 +156,8 @@ func (c *checker) columnOf(root string, t hcl.Traversal, rng hcl.Range) *node {
 	}
 	if len(t) > 2 {
 		if name, ok := stepName(t[1]); ok && c.columnIndex(name) >= 0 {
-			if c.table.Columns[c.columnIndex(name)].Kind == change.Array {
-				return c.notYet(rng, "indexing values")
+			if k := c.table.Columns[c.columnIndex(name)].Kind; k == change.Array {
+				return c.steps(c.columnOf(root, t[:2], t[:2].SourceRange()), t[2:], rng)
 			}
 			return c.errorf("E0307", rng, "Reference goes too deep", "%s.%s is one value; read inside a JSON document or composite with json_get(%s.%s, \"path\").", root, name, root, name)
 		}
@@ -168,6 +199,9 @@ func (c *checker) noFullBefore(rng hcl.Range) *node {
 
 // cleanOf is clean.x; the clean's own expression is checked at its first use.
 func (c *checker) cleanOf(t hcl.Traversal, rng hcl.Range) *node {
+	if len(t) > 2 {
+		return c.steps(c.cleanOf(t[:2], t[:2].SourceRange()), t[2:], rng)
+	}
 	name, ok := c.member(t, rng, "clean.email", 2)
 	if !ok {
 		return c.invalid(rng)
@@ -203,10 +237,10 @@ func (c *checker) checkClean(cl *clean) {
 		return
 	}
 	cl.state = 1
-	outer := c.facts
-	c.facts = nil // what is known where it is used need not hold elsewhere
+	outer, scope, items, inlining := c.facts, c.scope, c.items, c.inlining
+	c.facts, c.scope, c.items, c.inlining = nil, nil, nil, nil // what is known where it is used need not hold elsewhere
 	cl.node = c.check(cl.Expr)
-	c.facts = outer
+	c.facts, c.scope, c.items, c.inlining = outer, scope, items, inlining
 	cl.state = 2
 }
 
@@ -267,7 +301,7 @@ func (c *checker) fromCty(v cty.Value, rng hcl.Range) (*node, bool) {
 		for it := v.ElementIterator(); it.Next(); {
 			_, ev := it.Element()
 			k, ok := c.fromCty(ev, rng)
-			if !ok || k.typ.base == list {
+			if !ok {
 				return nil, false
 			}
 			if elem, ok = unify(elem, k.typ); !ok {
@@ -278,7 +312,22 @@ func (c *checker) fromCty(v cty.Value, rng hcl.Range) (*node, bool) {
 		for i, k := range kids {
 			kids[i] = c.widen(k, elem)
 		}
-		return c.fold(&node{kind: listOf, typ: typ{base: list, elem: elem.base}, rng: rng, kids: kids}), true
+		return c.fold(&node{kind: listOf, typ: listType(elem), rng: rng, kids: kids}), true
+	case v.Type().IsObjectType(), v.Type().IsMapType():
+		n.typ = typ{base: composite, attrs: []attribute{}}
+		var names []string
+		var values []value
+		for it := v.ElementIterator(); it.Next(); {
+			key, ev := it.Element()
+			k, ok := c.fromCty(ev, rng)
+			if !ok || !k.isConst() {
+				return nil, false
+			}
+			names, values = append(names, key.AsString()), append(values, k.val)
+			n.typ.attrs = append(n.typ.attrs, attribute{key.AsString(), k.typ})
+		}
+		n.val = objectOf(names, values)
+		sort.Slice(n.typ.attrs, func(i, j int) bool { return n.typ.attrs[i].name < n.typ.attrs[j].name })
 	default:
 		return nil, false
 	}

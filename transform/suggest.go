@@ -48,3 +48,9 @@ func distance(a, b string) int {
 	}
 	return prev[len(b)]
 }
+
+func sortedNames[V any](m map[string]V) []string {
+	names := keysOf(m)
+	sort.Strings(names)
+	return names
+}

@@ -69,7 +69,7 @@ var textFunctions = []*function{
 	},
 	{
 		name: "split", params: []param{{name: "separator", types: textType}, {name: "text", types: textType}},
-		result: func([]*node) typ { return typ{base: list, elem: text} },
+		result: func([]*node) typ { return listType(typ{base: text}) },
 		call:   split,
 		doc:    "The parts between separators; none of an empty text.", examples: [][2]string{{`split(",", "a,b,,c")`, `["a", "b", "", "c"]`}},
 	},
@@ -253,7 +253,7 @@ func bindRegex(call func(*regexp.Regexp) callFunc) func([]*node) (callFunc, erro
 
 // bindElement hands over the type of a list argument's elements.
 func bindElement(index int, call func(elem base) callFunc) func([]*node) (callFunc, error) {
-	return func(args []*node) (callFunc, error) { return call(args[index].typ.elem), nil }
+	return func(args []*node) (callFunc, error) { return call(args[index].typ.elemBase()), nil }
 }
 
 func bindContains(args []*node) (callFunc, error) {
@@ -264,13 +264,13 @@ func bindContains(args []*node) (callFunc, error) {
 		}
 		return func(_ *Worker, a []value) value { return ofBool(strings.Contains(a[0].s, a[1].s)) }, nil
 	}
-	t, ok := unify(typ{base: in.elem}, typ{base: of.base})
+	t, ok := unify(typ{base: in.elemBase()}, typ{base: of.base})
 	if !ok {
-		return nil, badArg(1, "the list has elements of type %s, but this is %s", in.elem, of)
+		return nil, badArg(1, "the list has elements of type %s, but this is %s", in.elemBase(), of)
 	}
-	wide := t.base
+	wide, elem := t.base, in.elemBase()
 	return func(w *Worker, a []value) value {
-		items, ok := w.items(a[0], in.elem)
+		items, ok := w.items(a[0], elem)
 		if !ok {
 			return fail("bad_list")
 		}

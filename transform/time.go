@@ -68,10 +68,9 @@ var timeFunctions = []*function{
 			return typ{base: timestamp}
 		}, fails: []string{"bad_date"},
 		bind: func(args []*node) (callFunc, error) {
-			name := args[1].val.s
-			zone, err := time.LoadLocation(name)
-			if err != nil || name == "" || name == "Local" {
-				return nil, badArg(1, "%q is not a zone of the IANA database, such as Europe/Berlin", name)
+			zone, err := loadZone(args[1].val.s)
+			if err != nil {
+				return nil, err
 			}
 			return func(_ *Worker, a []value) value { return toTZ(a[0], zone) }, nil
 		},
@@ -88,6 +87,36 @@ var timeFunctions = []*function{
 		},
 		doc: "Whole seconds since 1970-01-01 in UTC.", examples: [][2]string{{`unix_seconds(parse_time("1970-01-02T00:00:00Z", "%Y-%m-%dT%H:%M:%S%z"))`, `86400`}},
 	},
+	{
+		name: "date_add", params: []param{{name: "unit", types: textType, constant: true}, {name: "amount", types: intType}, {name: "time", types: setOf(date, timestamp, timestampTZ)}},
+		result: func(args []*node) typ { return typ{base: args[2].typ.base} }, fails: []string{"bad_date", "overflow"},
+		bind: bindAdd,
+		doc:  "The time so many units later, earlier where `amount` is negative. Units are those of date_trunc, of a date `day` and above. A day that the month does not have becomes its last (31 January and a month is 28 or 29 February); of a timestamptz in UTC.", examples: [][2]string{{`tostring(date_add("month", 1, todate("2026-01-31")))`, `"2026-02-28"`}, {`tostring(date_add("day", -1, todate("2026-03-01")))`, `"2026-02-28"`}},
+	},
+	{
+		name: "age_days", params: []param{{name: "time", types: setOf(date, timestamp, timestampTZ)}}, result: returns(integer), fails: []string{"bad_date"}, reads: true,
+		call: func(w *Worker, a []value) value {
+			n, ok := a[0].micros()
+			if !ok || n == infinity || n == minusInfinity {
+				return fail("bad_date")
+			}
+			now := w.event.CommitTime.UnixMicro()
+			if a[0].kind == date {
+				now = floorDiv(now, microsPerDay) * microsPerDay
+			}
+			return ofInt(floorDiv(now-n, microsPerDay))
+		},
+		doc: "Whole days from the time to `meta.now`, the time of the change at the source; negative where it lies ahead. A timestamp is read as UTC.", examples: [][2]string{{`age_days(meta.now)`, `0`}, {`age_days(date_add("day", -30, meta.now))`, `30`}},
+	},
+}
+
+// loadZone finds the zone that is the second argument of a function.
+func loadZone(name string) (*time.Location, error) {
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "" || name == "Local" {
+		return nil, badArg(1, "%q is not a zone of the IANA database, such as Europe/Berlin", name)
+	}
+	return zone, nil
 }
 
 func floorDiv(a, b int64) int64 {
@@ -114,6 +143,57 @@ func bindTrunc(args []*node) (callFunc, error) {
 			return a[1]
 		}
 		return value{kind: a[1].kind, n: truncate(n, unit)}
+	}, nil
+}
+
+// units has how many months or microseconds a unit is.
+var units = map[string]struct{ months, micros int64 }{
+	"year": {months: 12}, "quarter": {months: 3}, "month": {months: 1}, "week": {micros: 7 * microsPerDay}, "day": {micros: microsPerDay},
+	"hour": {micros: 3600 * microsPerSecond}, "minute": {micros: 60 * microsPerSecond}, "second": {micros: microsPerSecond},
+}
+
+func bindAdd(args []*node) (callFunc, error) {
+	name := args[0].val.s
+	unit, ok := units[name]
+	switch {
+	case !ok:
+		return nil, badArg(0, "there is no unit %q. %s", name, didYouMean(name, keysOf(units)))
+	case args[2].typ.base == date && unit.months == 0 && unit.micros < microsPerDay:
+		return nil, badArg(0, "a date has no %ss", name)
+	}
+	return func(_ *Worker, a []value) value {
+		amount, ok := a[1].int()
+		n, ok2 := a[2].micros()
+		switch {
+		case !ok || !ok2:
+			return fail("bad_date")
+		case n == infinity || n == minusInfinity:
+			return a[2]
+		case amount > 10_000_000_000 || amount < -10_000_000_000:
+			return fail("overflow")
+		case unit.months == 0:
+			step := mulInt(amount, unit.micros)
+			if step.kind == failed {
+				return step
+			}
+			if step = intOp(opAdd, ofInt(n), step); step.kind == failed {
+				return step
+			}
+			n = step.n
+		default:
+			t := moment(n)
+			months := int64(t.Year())*12 + int64(t.Month()) - 1 + amount*unit.months
+			year, month := floorDiv(months, 12), int(months-floorDiv(months, 12)*12)+1
+			if year > 290_000 || year < -290_000 {
+				return fail("overflow")
+			}
+			rest := n - floorDiv(n, microsPerDay)*microsPerDay
+			n = daysOf(int(year), month, min(t.Day(), daysIn(int(year), month)))*microsPerDay + rest
+		}
+		if year := moment(n).Year(); year > 290_000 || year < -290_000 {
+			return fail("overflow")
+		}
+		return value{kind: a[2].kind, n: n}
 	}, nil
 }
 

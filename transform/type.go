@@ -46,16 +46,49 @@ func (b base) isText() bool   { return b == text }
 // typ is the static type of an expression.
 type typ struct {
 	base   base
-	elem   base     // of a list's elements; isNull where the list is empty
-	null   bool     // may be NULL
-	labels []string // non-nil: text that is one of these
-	length int      // text has at most so many characters; 0: not known
+	elem   *typ        // of a list's elements, or of an object's values where its names are not known; nil: none known
+	attrs  []attribute // of an object whose names are known, sorted by name; nil: not known
+	null   bool        // may be NULL
+	skip   bool        // may be skip()
+	pii    bool        // made of a column with personal data
+	labels []string    // non-nil: text that is one of these
+	length int         // text has at most so many characters; 0: not known
+	// precision and scale are a decimal's: at most so many digits, so many of them after the point. Precision 0: not known.
+	precision, scale int
 }
+
+// attribute is one name of an object.
+type attribute struct {
+	name string
+	typ  typ
+}
+
+func (t typ) attr(name string) *typ {
+	for i := range t.attrs {
+		if t.attrs[i].name == name {
+			return &t.attrs[i].typ
+		}
+	}
+	return nil
+}
+
+// elemBase is the base of a list's elements, isNull where they are not known.
+func (t typ) elemBase() base {
+	if t.elem == nil {
+		return isNull
+	}
+	return t.elem.base
+}
+
+// opaque tells an object whose parts have no types: a composite column.
+func (t typ) opaque() bool { return t.base == composite && t.elem == nil && t.attrs == nil }
+
+func listType(elem typ) typ { return typ{base: list, elem: &elem} }
 
 // String is the type in the words of a diagnostic: text, list of int.
 func (t typ) String() string {
 	switch {
-	case t.base == list && t.elem != isNull:
+	case t.base == list && t.elem != nil && t.elem.base != isNull:
 		return "list of " + t.elem.String()
 	case t.labels != nil:
 		return "enum"
@@ -65,7 +98,7 @@ func (t typ) String() string {
 
 // columnType is the type that a column's values have.
 func columnType(c *change.Column) typ {
-	t := typ{base: kindBase(c.Kind), null: c.Nullable}
+	t := typ{base: kindBase(c.Kind), null: c.Nullable, pii: c.PII}
 	switch c.Kind {
 	case change.Uint:
 		// An unsigned 64-bit integer does not fit an int; a smaller one does.
@@ -77,8 +110,10 @@ func columnType(c *change.Column) typ {
 		t.labels = c.Labels
 	case change.String:
 		t.length = c.Length
+	case change.Decimal:
+		t.precision, t.scale = c.Precision, c.Scale
 	case change.Array:
-		t.elem = kindBase(c.Element)
+		t.elem = &typ{base: kindBase(c.Element), null: true, pii: c.PII}
 	}
 	return t
 }
@@ -164,33 +199,76 @@ func baseKind(b base) change.Kind {
 // unify returns the one type that values of both types have, and whether there is
 // one: numbers widen (int to decimal to float), null takes the other's type.
 func unify(a, b typ) (typ, bool) {
-	out := typ{null: a.null || b.null}
+	out := typ{null: a.null || b.null, skip: a.skip || b.skip, pii: a.pii || b.pii}
 	switch {
 	case a.base == failed || b.base == failed:
 		return typ{base: failed, null: true}, true
-	case a.base == isNull:
-		b.null = true
-		return b, true
-	case b.base == isNull:
-		a.null = true
-		return a, true
+	case a.base == isNull, b.base == isNull:
+		t := a
+		if a.base == isNull {
+			t = b
+		}
+		t.null, t.skip, t.pii = out.null, out.skip, out.pii
+		return t, true
 	case a.base.numeric() && b.base.numeric():
 		out.base = max(a.base, b.base)
+		if a.base == decimal && b.base == decimal && a.precision > 0 && b.precision > 0 {
+			out.scale = max(a.scale, b.scale)
+			out.precision = max(a.precision-a.scale, b.precision-b.scale) + out.scale
+		}
 		return out, true
 	case a.base != b.base:
 		return out, false
-	case a.base == list:
-		out.base = list
-		e, ok := unify(typ{base: a.elem}, typ{base: b.elem})
-		out.elem = e.base
-		return out, ok && (a.elem == b.elem || a.elem == isNull || b.elem == isNull)
 	}
 	out.base = a.base
+	switch a.base {
+	case list:
+		return unifyParts(out, a, b)
+	case composite:
+		return unifyObjects(out, a, b)
+	}
 	if a.labels != nil && b.labels != nil {
 		out.labels = append(append([]string{}, a.labels...), b.labels...)
 	}
 	if a.length > 0 && b.length > 0 {
 		out.length = max(a.length, b.length)
+	}
+	return out, true
+}
+
+// unifyParts is for what holds elements: numbers in them are not widened.
+func unifyParts(out, a, b typ) (typ, bool) {
+	switch {
+	case a.elem == nil:
+		out.elem = b.elem
+		return out, true
+	case b.elem == nil:
+		out.elem = a.elem
+		return out, true
+	}
+	e, ok := unify(*a.elem, *b.elem)
+	out.elem = &e
+	return out, ok && (a.elem.base == b.elem.base || a.elem.base == isNull || b.elem.base == isNull)
+}
+
+func unifyObjects(out, a, b typ) (typ, bool) {
+	switch {
+	case a.opaque() && b.opaque():
+		return out, true
+	case a.opaque() || b.opaque():
+		return out, false
+	case a.attrs == nil && b.attrs == nil:
+		return unifyParts(out, a, b)
+	case a.attrs == nil || b.attrs == nil || len(a.attrs) != len(b.attrs):
+		return out, false
+	}
+	for i := range a.attrs {
+		x, y := a.attrs[i], b.attrs[i]
+		t, ok := unify(x.typ, y.typ)
+		if !ok || x.name != y.name || x.typ.base != y.typ.base && x.typ.base != isNull && y.typ.base != isNull {
+			return out, false
+		}
+		out.attrs = append(out.attrs, attribute{x.name, t})
 	}
 	return out, true
 }

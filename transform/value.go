@@ -127,6 +127,8 @@ func appendText(dst []byte, v value) []byte {
 		return appendFloat(dst, math.Float64frombits(uint64(v.n)))
 	case date, clock, timestamp, timestampTZ:
 		return appendTemporal(dst, v.kind, v.n)
+	case composite:
+		return appendObject(dst, *v.list, appendJSON)
 	case list:
 		dst = append(dst, '[')
 		for i, item := range *v.list {

@@ -23,6 +23,10 @@ func (o Outcome) String() string {
 	return [...]string{"pass", "filtered", "rejected", "reselect"}[o]
 }
 
+// Skipped is the text of an unchanged value that an expression left out with skip(), so
+// that a record may be made without it.
+const Skipped = reasonSkip
+
 // Result is what a pipeline makes of an event. Its values live until the worker's
 // next Eval, and no longer than the event's.
 type Result struct {
@@ -42,7 +46,7 @@ type Result struct {
 	// Unchanged where all that it is made of is unchanged.
 	Match change.Value
 	// Fields is aligned with Program.Fields. Unchanged where all columns that a field
-	// is made of are unchanged. Empty on deletes and where the event does not pass.
+	// is made of are unchanged, or it is skipped. Empty on deletes and where the event does not pass.
 	Fields []change.Value
 }
 
@@ -58,6 +62,8 @@ type Worker struct {
 	cleans    []value
 	cleanDone []bool
 	stack     []value
+	vars      []value // of for, and parameters of functions, by slot
+	varDone   []bool
 	buf       []byte // texts that were made, until the next Eval
 	decimals  []*apd.Decimal
 	// decimalsUsed counts those in use.
@@ -157,6 +163,10 @@ func (w *Worker) Eval(e *change.Event, res *Result) {
 			continue
 		}
 		v := f.eval(w)
+		if v.kind == failed && v.s == reasonSkip {
+			w.fields[i], w.fail = change.Of(change.Unchanged, Skipped), failure{}
+			continue
+		}
 		if v.kind == failed {
 			w.refuse(res, v, f.label)
 			return

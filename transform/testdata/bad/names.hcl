@@ -18,8 +18,8 @@ fields "source" {
   mrr       = row # E0307: name what is meant
   visits    = row.data.city # E0307: json_get(row.data
   born      = app.born # E0306: does not have app
-  interests = [for t in row.tags : t] # E0306: `for`
-  jobtitle  = row.tags[0] # E0306: indexing
+  interests = [for t in row.email : t] # E0310: goes through lists
+  jobtitle  = row.tags["a"] # E0307: indexed by an int
   is_test   = old.is_test # E0316: REPLICA IDENTITY FULL
   since     = old == null ? row.created_at : null # E0316: full row images
 }

@@ -14,7 +14,7 @@ clean {
   l = !row.id # E0318: operand of !
   m = -row.email # E0310: needs a number
   n = "${row.tags}" # E0310: use join()
-  o = [1, "a"] # E0311: one simple type
+  o = [1, "a"] # E0311: one type
   p = toint_or(row.email, "x") # E0311: fallback is text
   q = major(row.mrr_cents, "EURO") # E0315: ISO 4217
   r = to_tz(row.created_at, "Berlin") # E0315: IANA
@@ -27,9 +27,9 @@ clean {
   y = 1.00000000000000000000000000000000001 # E0319: at most 34 digits
   z = json_get(row.data, "a..b") # E0315: empty name
   aa = phone_e164_or(row.phone) # E0313: phone_e164_or(text, [country], fallback)
-  bb = lower(row.tags...) # E0306: expansion
-  cc = { a = 1 } # E0306: object values
-  dd = row.tags[*] # E0306: splats
+  bb = lower(row.tags...) # E0306: expanded only
+  cc = { a = 1 }.b # E0307: has no "b"
+  dd = row.email[*] # E0310: goes through a list
 }
 reject "all" { # uses them all
   when = [clean.a, clean.b, clean.c, clean.d, clean.e, clean.f, clean.g, clean.h, clean.i, clean.j, clean.k, clean.l, clean.m, clean.n, clean.o, clean.p, clean.q, clean.r, clean.s, clean.t, clean.u, clean.v, clean.w, clean.x, clean.y, clean.z, clean.aa, clean.bb, clean.cc, clean.dd] == null
