@@ -31,7 +31,7 @@ func (p *Pipeline) reevaluate(ctx context.Context) error {
 			return tx.ScanPending(p.id, after, 500, func(w *state.Pending) error {
 				n++
 				after = w.Record
-				if w.Want == state.Put && w.Fingerprint != p.print {
+				if w.Want == state.Put && w.Fingerprint != p.print && len(w.Event) > 0 {
 					old = append(old, w)
 				}
 				return nil
@@ -60,7 +60,6 @@ func (p *Pipeline) reevaluate(ctx context.Context) error {
 				if r == nil || r.pd == nil {
 					continue
 				}
-				part := &partition{number: r.sh.Partition}
 				t := anew[id]
 				if r.pd.Queue.Lane() == state.Backfill && r.pd.Queue.Ready() {
 					t.op = change.Read
@@ -68,7 +67,7 @@ func (p *Pipeline) reevaluate(ctx context.Context) error {
 				// It is the same event taken in once more, not another one.
 				u.ledger.Superseded--
 				seen := r.sh.Seen
-				if err := u.decide(r, part, &state.Position{}, t); err != nil {
+				if err := u.decide(r, r.sh.Partition, t); err != nil {
 					return err
 				}
 				r.sh.Seen = seen

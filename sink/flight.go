@@ -68,7 +68,7 @@ func (it *item) plan(p *Pipeline) bool {
 	it.action = Upsert
 	if known {
 		it.action = Update
-		if it.adopt || it.bare || w.Unknown || it.base.AppKey != w.Key {
+		if it.bare || it.found.IsNull() && (it.adopt || w.Unknown || it.base.AppKey != w.Key) || !it.found.IsNull() && it.found.Text() != w.Key.Text() {
 			it.write = append(it.write, Field{p.spec.Program.KeyField(), w.Key})
 		}
 	}
@@ -84,7 +84,7 @@ func (it *item) plan(p *Pipeline) bool {
 		}
 		it.write = append(it.write, Field{p.fields[i].Name, v})
 	}
-	// With no field known, it is only to be settled what was sent before: see giveUp.
+	// With no field known, it is only to be settled what was sent before, or a key to be given up: see giveUp and holds.
 	if known && len(it.write) == 0 || !known && len(it.sent) == 0 && len(fields) > 0 {
 		it.state = nothing
 	}

@@ -301,7 +301,9 @@ func (p *Pipeline) takeSome(ctx context.Context, part *partition, some []taken, 
 			return err
 		}
 		if claim.flights > 0 {
-			u.takeOff(claim)
+			if err := u.takeOff(claim); err != nil {
+				return err
+			}
 		}
 		flights = u.start
 		return nil
@@ -341,33 +343,22 @@ func (u *unit) take(part *partition, pos *state.Position, t *taken) error {
 		return nil
 	}
 	if t.key == nil {
-		return u.reject(nil, part, t)
+		return u.reject(nil, part.number, t)
 	}
-	if t.moved {
-		return u.moveAway(part, t)
+	if len(u.keys().late[string(t.key)]) > 0 {
+		return u.putOff(part.number, t)
 	}
-	r, err := u.key(t.key)
-	if err != nil {
-		return err
-	}
-	if t.claims {
-		if r, err = u.moveIn(r, part, t); err != nil {
-			return err
-		}
-	}
-	return u.decide(r, part, pos, t)
+	u.snapshot = pos.Snapshot != ""
+	return u.turn(part.number, t, false)
 }
 
 // decide brings a record's wanted state up to an event; r is nil for a key that has no record.
-func (u *unit) decide(r *rec, part *partition, pos *state.Position, t *taken) error {
+func (u *unit) decide(r *rec, partition int, t *taken) error {
 	if r != nil {
 		r.sh.Seen = t.id
-		if r.sh.Partition != part.number {
-			r.sh.Partition, r.dirtySh = part.number, true
-		}
-		// While a snapshot is open, what it has seen must be known at its end.
-		if pos.Snapshot != "" {
-			r.dirtySh = true
+		gone := t.op == change.Delete
+		if u.snapshot || r.sh.Partition != partition || r.sh.Deleted != gone {
+			r.sh.Partition, r.sh.Deleted, r.dirtySh = partition, gone, true
 		}
 		if r.sh.Rejected {
 			if err := u.supersedeQuarantine(r); err != nil {
@@ -386,19 +377,19 @@ func (u *unit) decide(r *rec, part *partition, pos *state.Position, t *taken) er
 		return u.leave(r, t, u.p.spec.OnLeave, state.ByLeave)
 	case t.outcome == Rejected:
 		if r == nil {
-			r = u.create(t.key, part.number)
+			r = u.create(t.key, partition)
 			r.sh.Seen = t.id
 		}
-		return u.reject(r, part, t)
+		return u.reject(r, partition, t)
 	}
 	if r == nil {
-		r = u.create(t.key, part.number)
+		r = u.create(t.key, partition)
 		r.sh.Seen = t.id
 	}
 	if !t.claims && r.lacks(t.fields) {
 		t.outcome, t.reason = Rejected, "needs_reselect"
 		t.message = "the database left out a value that did not change, and the app has no record that has it" + mendUnchanged
-		return u.reject(r, part, t)
+		return u.reject(r, partition, t)
 	}
 	return u.want(r, t)
 }
@@ -408,7 +399,7 @@ const mendUnchanged = ": touch the row's large columns, or ALTER TABLE ... REPLI
 // lacks tells whether a record that is to be made would be made without a value that
 // the database has and did not send.
 func (r *rec) lacks(fields []change.Value) bool {
-	if r.sh.Standing == state.InApp || r.pd != nil || r.fl != nil || r.waits {
+	if r.sh.Standing == state.InApp || r.pd != nil || r.fl != nil {
 		return false
 	}
 	for i := range fields {
@@ -449,13 +440,12 @@ func (u *unit) leave(r *rec, t *taken, action string, cause state.Cause) error {
 		*count++
 		return nil
 	}
-	if cause == state.ByLeave && !r.sh.Excluded {
-		r.sh.Excluded, r.dirtySh = true, true
+	if excluded := cause == state.ByLeave; r.sh.Excluded != excluded {
+		r.sh.Excluded, r.dirtySh = excluded, true
 	}
 	u.supersede(r)
 	unknown := r.pd != nil && r.pd.Unknown
-	waiting := r.waits || r.pd != nil && r.pd.Queue == state.Waiting
-	inApp := r.sh.Standing == state.InApp || r.fl != nil || unknown || waiting
+	inApp := r.sh.Standing == state.InApp || r.fl != nil || unknown
 	if action == "ignore" || !inApp {
 		*count++
 		u.dropPending(r)
@@ -464,16 +454,19 @@ func (u *unit) leave(r *rec, t *taken, action string, cause state.Cause) error {
 		}
 		return nil
 	}
-	w := u.removal(r, t.id, t.time, action, cause)
-	if waiting {
-		w.Queue = state.Waiting
+	w, err := u.removal(r, t.id, t.time, action, cause)
+	if err != nil {
+		return err
 	}
 	*u.place(w.Queue)++
 	return nil
 }
 
 // removal makes a removal the record's wanted state.
-func (u *unit) removal(r *rec, id change.ID, at int64, action string, cause state.Cause) *state.Pending {
+func (u *unit) removal(r *rec, id change.ID, at int64, action string, cause state.Cause) (*state.Pending, error) {
+	if err := u.leaves(r, change.Value{}); err != nil {
+		return nil, err
+	}
 	w := &state.Pending{EventID: id, Time: at, Want: state.Archive, Cause: cause, Fingerprint: u.p.print, Layout: u.p.layout, Key: r.sh.AppKey}
 	if action == "delete" {
 		w.Want = state.Remove
@@ -490,7 +483,7 @@ func (u *unit) removal(r *rec, id change.ID, at int64, action string, cause stat
 		w.Key = r.fl.want.Key
 	}
 	u.putPending(r, w)
-	return w
+	return w, nil
 }
 
 // want takes in what the record is to become.
@@ -523,7 +516,7 @@ func (u *unit) want(r *rec, t *taken) error {
 			u.dropPending(r)
 		}
 		u.ledger.Unchanged++
-		return u.stays(r, t.appKey)
+		return u.leaves(r, t.appKey)
 	}
 	if err := u.leaves(r, t.appKey); err != nil {
 		return err
@@ -547,9 +540,6 @@ func (u *unit) want(r *rec, t *taken) error {
 		case o.Queue.Ready() && o.Queue.Lane() == state.Live:
 			w.Queue = state.QueueOf(kind, state.Live, false)
 		}
-	}
-	if r.waits {
-		w.Queue = state.Waiting
 	}
 	*u.place(w.Queue)++
 	u.putPending(r, w)

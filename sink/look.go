@@ -49,18 +49,12 @@ func (d *dispatcher) lookByKey(ctx context.Context, f *flight, reader Reader, l 
 		return nil
 	}
 	keys := map[*item][]string{}
-	f.p.mu.Lock()
 	for _, it := range items {
-		if !it.want.Key.IsNull() {
-			keys[it] = append(keys[it], it.want.Key.Text())
-		}
-		for l := range f.p.leaving {
-			if l.record == it.want.Record && l.key != it.want.Key.Text() {
-				keys[it] = append(keys[it], l.key)
-			}
+		var err error
+		if keys[it], it.hold, err = f.p.keysOf(ctx, it); err != nil {
+			return err
 		}
 	}
-	f.p.mu.Unlock()
 	for n := 0; ; n++ {
 		var some []*item
 		for _, it := range items {
@@ -79,7 +73,7 @@ func (d *dispatcher) lookByKey(ctx context.Context, f *flight, reader Reader, l 
 			default:
 				// A record that another row owns is not what we sent.
 				if owned, err := f.p.owned(ctx, found[0].ID, it.want.Record); err == nil && !owned {
-					it.appID, it.adopt = found[0].ID, true
+					it.appID, it.adopt, it.found = found[0].ID, true, change.OfString(keys[it][n])
 					it.result.Stored = stored(found[0])
 				}
 			}
@@ -88,16 +82,10 @@ func (d *dispatcher) lookByKey(ctx context.Context, f *flight, reader Reader, l 
 			return err
 		}
 	}
-	f.p.mu.Lock()
-	defer f.p.mu.Unlock()
 	for _, it := range items {
 		it.looked = true
-		if it.appID != "" || it.state != todo || it.want.Want != state.Put {
-			continue
-		}
-		if takenKey(f.p.leaving, it.want.Key.Text(), it.want.Record) {
-			it.state, it.due, it.result = todo, keyWait, Result{}
-			it.hold = true
+		if it.hold = it.hold && it.appID == "" && it.state == todo && it.want.Want == state.Put; it.hold {
+			it.due = keyWait
 		}
 	}
 	return nil

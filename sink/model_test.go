@@ -23,7 +23,7 @@ import (
 
 var (
 	seedFlag   = flag.Uint64("seed", 0, "repeat one run of TestModel")
-	movesFlag  = flag.Bool("moves", false, "TestModel changes keys too")
+	movesFlag  = flag.Bool("moves", true, "TestModel changes keys too")
 	roundsFlag = flag.Int("rounds", 60, "runs of TestModel")
 )
 
@@ -74,13 +74,14 @@ type model struct {
 	crash  int               // in how many failpoints
 	dead   bool
 	faults atomic.Bool
+	luck   *rand.Rand // of faults and crashes, so that the table's history depends on the seed alone; mu's
 }
 
 // errCrash is what a crashing failpoint panics with.
 type errCrash struct{ name string }
 
 func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), rows: map[int]*mrow{}, vers: map[string]int{}, owner: map[string]string{}}
+	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), luck: rand.New(rand.NewPCG(seed, 2)), rows: map[int]*mrow{}, vers: map[string]int{}, owner: map[string]string{}}
 	m.v = sinktest.NewVendor("source_id", sink.Limits{Batch: 1 + m.rnd.IntN(12), Read: 5, Concurrent: 1 + m.rnd.IntN(4)})
 	if m.rnd.IntN(2) == 0 {
 		m.v.Bounds.Calls, m.v.Bounds.Window = 5, time.Second
@@ -108,12 +109,19 @@ func newModel(t *testing.T, seed uint64) *model {
 	return m
 }
 
-// fault is called with the vendor locked; its randomness is of its own, so that the table's history depends on the seed alone.
+// chance draws from faults' and crashes' own randomness.
+func (m *model) chance(n int) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.luck.IntN(n)
+}
+
+// fault is called with the vendor locked.
 func (m *model) fault(call int, _ sink.Action, changes []sink.Change) sinktest.Fault {
 	if !m.faults.Load() {
 		return sinktest.None
 	}
-	switch r := rand.IntN(100); {
+	switch r := m.chance(100); {
 	case r < 6:
 		return sinktest.Busy
 	case r < 12:
@@ -154,7 +162,7 @@ func (m *model) observe(action sink.Action, id string, fields map[string]string)
 
 func (m *model) failpoint(name string) {
 	m.mu.Lock()
-	hit := m.crash > 0 && rand.IntN(m.crash) == 0
+	hit := m.crash > 0 && m.luck.IntN(m.crash) == 0
 	if hit {
 		m.crash = 0
 	}

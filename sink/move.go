@@ -4,50 +4,289 @@ import (
 	"bytes"
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/state"
 )
 
-// A changed key is a delete that offers its record and a create that claims it. The two are in partitions of
-// their own, so either may be taken in first; they find each other by the delete's ID, which
-// the create's follows. In one commit a key may be given to a record before the one that had it gives it
-// up (a swap, id = id + 1, under a deferred constraint): that one is displaced until its own delete comes.
-// Nothing is kept of rows that the app never had; a delete of such a row that comes after another row took its key in
-// the same commit is taken for that other row's.
+// A changed key is a delete that offers its record and a create that claims it: the create's ID follows the
+// delete's. The two may be in partitions of their own. A create that comes before its delete is put
+// off, and with it what follows on its key, so that each record's events are taken in in order. None waits
+// for another in a circle, since a create only waits for a delete of a lower ID.
+//
+// In one commit a key may be given to a record before the one that had it gives it up (a swap, id = id + 1,
+// under a deferred constraint): that one is displaced until its own delete comes. Nothing is kept of rows that the
+// app never had; a delete of such a row that comes after another row took its key in the same commit is
+// taken for that other row's.
 
 // moveWait is how long a partition must have had nothing to read before a move that it
 // did not complete is given up; the halves are published together.
 const moveWait = 30 * time.Second
 
-func (u *unit) ownMoves() map[change.ID]*state.Move {
-	if u.moves == nil {
-		u.moves = maps.Clone(u.p.moves)
-	}
-	return u.moves
+// between is what is between two keys.
+type between struct {
+	moves     map[change.ID]*state.Move // by token
+	displaced map[string]*state.Move    // of moves, by the lost key
+	records   map[int64]int             // how many moves a record is in
+	late      map[string][]*late        // what was put off, by key
+	awaited   map[change.ID]string      // the key of late whose first event waits for that delete
 }
 
-// allMoves is for reading.
-func (u *unit) allMoves() map[change.ID]*state.Move {
-	if u.moves != nil {
-		return u.moves
-	}
-	return u.p.moves
+// late is an event that was put off.
+type late struct {
+	row *state.Deferred
+	t   *taken
 }
 
-func (u *unit) move(token change.ID) *state.Move {
-	return u.allMoves()[token]
+func newBetween() *between {
+	return &between{map[change.ID]*state.Move{}, map[string]*state.Move{}, map[int64]int{}, map[string][]*late{}, map[change.ID]string{}}
+}
+
+func (b *between) clone() *between {
+	return &between{maps.Clone(b.moves), maps.Clone(b.displaced), maps.Clone(b.records), maps.Clone(b.late), maps.Clone(b.awaited)}
+}
+
+func (b *between) add(m *state.Move) {
+	b.moves[m.Token] = m
+	b.records[m.Record]++
+	if m.Displaced {
+		b.displaced[string(m.Key)] = m
+	}
+}
+
+func (b *between) remove(m *state.Move) {
+	delete(b.moves, m.Token)
+	if b.records[m.Record]--; b.records[m.Record] == 0 {
+		delete(b.records, m.Record)
+	}
+	if m.Displaced && b.displaced[string(m.Key)] == m {
+		delete(b.displaced, string(m.Key))
+	}
+}
+
+func (b *between) put(l *late) {
+	key := string(l.row.Key)
+	b.late[key] = append(slices.Clip(b.late[key]), l)
+	if len(b.late[key]) == 1 {
+		b.awaited[tokenOf(l.t.id)] = key
+	}
+}
+
+// waiting counts what was put off.
+func (b *between) waiting() (n int64) {
+	for _, l := range b.late {
+		n += int64(len(l))
+	}
+	return n
+}
+
+// keys is for reading, ownKeys for changing.
+func (u *unit) keys() *between {
+	if u.between != nil {
+		return u.between
+	}
+	return u.p.between
+}
+
+func (u *unit) ownKeys() *between {
+	if u.between == nil {
+		u.between = u.p.between.clone()
+	}
+	return u.between
 }
 
 func (u *unit) putMove(m *state.Move) error {
-	u.ownMoves()[m.Token] = m
+	u.ownKeys().add(m)
 	return u.tx.PutMove(u.p.id, m)
 }
 
 func (u *unit) deleteMove(m *state.Move) error {
-	delete(u.ownMoves(), m.Token)
+	u.ownKeys().remove(m)
 	return u.tx.DeleteMove(u.p.id, m.Token)
+}
+
+func (u *unit) moving(record int64) bool { return u.keys().records[record] > 0 }
+
+// tokenOf returns the ID of the delete that a create of a changed key belongs to.
+func tokenOf(create change.ID) change.ID {
+	return change.NewID(create.Epoch(), create.Commit(), create.Position(), create.Ordinal()-1)
+}
+
+func sameCommit(a, b change.ID) bool { return a.Epoch() == b.Epoch() && a.Commit() == b.Commit() }
+
+// turn takes in an event of a key whose turn it is. forced: nobody offers what it claims.
+func (u *unit) turn(partition int, t *taken, forced bool) error {
+	var r *rec
+	var err error
+	switch {
+	case t.moved:
+		return u.moveAway(t)
+	case t.claims:
+		if !forced && u.keys().moves[tokenOf(t.id)] == nil {
+			return u.putOff(partition, t)
+		}
+		r, err = u.moveIn(t)
+	case t.op == change.Delete:
+		r, err = u.holder(t)
+	default:
+		r, err = u.key(t.key)
+	}
+	if err != nil {
+		return err
+	}
+	return u.decide(r, partition, t)
+}
+
+// putOff keeps an event until its turn comes.
+func (u *unit) putOff(partition int, t *taken) error {
+	kept := *t
+	kept.key = bytes.Clone(t.key)
+	l := &late{&state.Deferred{Key: kept.key, Partition: partition, Time: u.now, Event: t.event}, &kept}
+	if err := u.tx.PutDeferred(u.p.id, l.row); err != nil {
+		return err
+	}
+	u.ownKeys().put(l)
+	u.ledger.Waiting++
+	return nil
+}
+
+// resume takes in what was put off on a key, up to an event that must wait in turn. forced: nobody offers
+// what the first one claims.
+func (u *unit) resume(key string, forced bool) error {
+	b := u.ownKeys()
+	for len(b.late[key]) > 0 {
+		first := b.late[key][0]
+		token := tokenOf(first.t.id)
+		if first.t.claims && !forced && b.moves[token] == nil {
+			b.awaited[token] = key
+			return nil
+		}
+		delete(b.awaited, token)
+		b.late[key] = b.late[key][1:]
+		if err := u.tx.DeleteDeferred(u.p.id, first.row.ID); err != nil {
+			return err
+		}
+		u.ledger.Waiting--
+		u.snapshot = true // that of its partition may be open
+		if err := u.turn(first.row.Partition, first.t, forced); err != nil {
+			return err
+		}
+		forced = false
+	}
+	delete(b.late, key)
+	return nil
+}
+
+// dropLate drops what was put off in a partition whose table was emptied after it.
+func (u *unit) dropLate(partition int) error {
+	for key, all := range u.keys().late {
+		if all[0].row.Partition != partition {
+			continue
+		}
+		b := u.ownKeys()
+		for _, l := range all {
+			if err := u.tx.DeleteDeferred(u.p.id, l.row.ID); err != nil {
+				return err
+			}
+			u.ledger.Waiting--
+			u.ledger.Superseded++
+		}
+		delete(b.awaited, tokenOf(all[0].t.id))
+		delete(b.late, key)
+	}
+	return nil
+}
+
+// holder returns the record that a delete is about: one that was displaced from its key, else the key's.
+func (u *unit) holder(t *taken) (*rec, error) {
+	m := u.keys().displaced[string(t.key)]
+	if m == nil || !sameCommit(m.Token, t.id) {
+		return u.key(t.key)
+	}
+	r, err := u.record(m.Record)
+	if err != nil {
+		return nil, err
+	}
+	u.unpark(r)
+	return r, u.deleteMove(m)
+}
+
+// moveAway takes in the delete half of a changed key.
+func (u *unit) moveAway(t *taken) error {
+	u.ledger.Unchanged++ // the move itself never reaches the app
+	r, err := u.holder(t)
+	if err != nil {
+		return err
+	}
+	if r != nil && r.sh.Rejected {
+		if err := u.supersedeQuarantine(r); err != nil {
+			return err
+		}
+	}
+	m := &state.Move{Token: t.id, Time: u.now}
+	switch {
+	case r == nil:
+	case r.empty():
+		if err := u.discard(r); err != nil {
+			return err
+		}
+	default:
+		if err := u.detach(r); err != nil {
+			return err
+		}
+		u.park(r)
+		r.sh.Seen, m.Record = t.id, r.sh.ID
+	}
+	if err := u.putMove(m); err != nil {
+		return err
+	}
+	if key, ok := u.keys().awaited[t.id]; ok {
+		return u.resume(key, false)
+	}
+	return nil
+}
+
+// moveIn takes in the create half: it returns the record that the key now has, nil for a new one.
+func (u *unit) moveIn(t *taken) (*rec, error) {
+	r, err := u.key(t.key)
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		if err := u.displace(r, t); err != nil {
+			return nil, err
+		}
+	}
+	m := u.keys().moves[tokenOf(t.id)]
+	if m == nil {
+		return nil, nil
+	}
+	if err := u.deleteMove(m); err != nil || m.Record == 0 {
+		return nil, err
+	}
+	o, err := u.record(m.Record)
+	if err != nil {
+		return nil, err
+	}
+	u.attach(o, t.key)
+	u.unpark(o)
+	return o, nil
+}
+
+// displace takes the key from a record for another one. What is wanted of a row that is gone goes on; of one that
+// is there, the delete of its key must come in the same commit.
+func (u *unit) displace(r *rec, t *taken) error {
+	gone := r.sh.Deleted || r.empty() && !r.sh.Rejected && !r.sh.Excluded
+	if gone && r.pd == nil && r.fl == nil && r.sh.Standing != state.InApp {
+		return u.discard(r)
+	}
+	if err := u.detach(r); err != nil || gone {
+		return err
+	}
+	u.park(r)
+	return u.putMove(&state.Move{Token: t.id, Displaced: true, Record: r.sh.ID, Key: bytes.Clone(t.key), Time: u.now})
 }
 
 // identify gives a new record its ID at once.
@@ -62,17 +301,18 @@ func (u *unit) identify(r *rec) error {
 	return nil
 }
 
-// tokenOf returns the ID of the delete that a create of a changed key belongs to.
-func tokenOf(create change.ID) change.ID {
-	return change.NewID(create.Epoch(), create.Commit(), create.Position(), create.Ordinal()-1)
-}
-
-func sameCommit(a, b change.ID) bool { return a.Epoch() == b.Epoch() && a.Commit() == b.Commit() }
-
 // detach takes a record's key away; keys are unique, so it is written at once.
 func (u *unit) detach(r *rec) error {
 	if r.sh.Key == nil {
 		return nil
+	}
+	if !r.gone {
+		if err := u.identify(r); err != nil {
+			return err
+		}
+		if err := u.leaves(r, change.Value{}); err != nil {
+			return err
+		}
 	}
 	if u.byKey[string(r.sh.Key)] == r {
 		u.byKey[string(r.sh.Key)] = nil
@@ -81,100 +321,7 @@ func (u *unit) detach(r *rec) error {
 	if r.sh.ID == 0 {
 		return nil
 	}
-	if !r.gone {
-		if err := u.leaves(r, change.Value{}); err != nil {
-			return err
-		}
-	}
 	return u.tx.RekeyShadow(u.p.id, r.sh)
-}
-
-// leaves notes that a record which has, or may get, a key in the app is about to have another (null: it is
-// not known yet which).
-func (u *unit) leaves(r *rec, next change.Value) error {
-	var had [3]change.Value
-	if r.sh.Standing == state.InApp {
-		had[0] = r.sh.AppKey
-	}
-	if r.fl != nil {
-		had[1] = r.fl.want.Key
-	}
-	if r.pd != nil && r.pd.Unknown {
-		had[2] = r.pd.Key
-	}
-	for _, key := range had {
-		if key.IsNull() || key == next {
-			continue
-		}
-		if err := u.identify(r); err != nil {
-			return err
-		}
-		u.ownLeaving()[leaving{key.Text(), r.sh.ID}] = true
-		if err := u.tx.PutLeaving(u.p.id, key.Text(), r.sh.ID); err != nil {
-			return err
-		}
-	}
-	if !next.IsNull() {
-		return u.stays(r, next)
-	}
-	return nil
-}
-
-// leaving is an app key that a record still has in the app, or may have, and is about to give up.
-type leaving struct {
-	key    string
-	record int64
-}
-
-func (u *unit) ownLeaving() map[leaving]bool {
-	if u.left == nil {
-		u.left = maps.Clone(u.p.leaving)
-	}
-	return u.left
-}
-
-// allLeaving is for reading.
-func (u *unit) allLeaving() map[leaving]bool {
-	if u.left != nil {
-		return u.left
-	}
-	return u.p.leaving
-}
-
-// stays takes back that a record gives a key up.
-func (u *unit) stays(r *rec, key change.Value) error {
-	l := leaving{key.Text(), r.sh.ID}
-	if !u.allLeaving()[l] {
-		return nil
-	}
-	delete(u.ownLeaving(), l)
-	return u.tx.DeleteLeaving(u.p.id, l.key, l.record)
-}
-
-// takenKey tells whether another record than this one still has an app key.
-func takenKey(all map[leaving]bool, key string, record int64) bool {
-	for l := range all {
-		if l.key == key && l.record != record {
-			return true
-		}
-	}
-	return false
-}
-
-// gaveUp notes that a record has no other key in the app than this one (null: none at all).
-func (u *unit) gaveUp(r *rec, has change.Value) error {
-	if len(u.allLeaving()) == 0 {
-		return nil
-	}
-	for l := range u.ownLeaving() {
-		if l.record == r.sh.ID && (has.IsNull() || l.key != has.Text()) {
-			delete(u.left, l)
-			if err := u.tx.DeleteLeaving(u.p.id, l.key, l.record); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // attach gives a record a key.
@@ -183,9 +330,7 @@ func (u *unit) attach(r *rec, key []byte) {
 	u.byKey[string(key)] = r
 }
 
-func (r *rec) empty() bool {
-	return r.sh.Standing == state.New && r.pd == nil && r.fl == nil && !r.waits
-}
+func (r *rec) empty() bool { return r.sh.Standing == state.New && r.pd == nil && r.fl == nil }
 
 // discard drops a record that has nothing to it.
 func (u *unit) discard(r *rec) error {
@@ -215,149 +360,6 @@ func (u *unit) unpark(r *rec) {
 	u.ready(r, &w)
 }
 
-// moveAway takes in the delete half of a changed key.
-func (u *unit) moveAway(part *partition, t *taken) error {
-	u.ledger.Unchanged++ // the move itself never reaches the app
-	var r *rec
-	var err error
-	for _, m := range u.allMoves() {
-		if m.Displaced && sameCommit(m.Token, t.id) && bytes.Equal(m.Key, t.key) {
-			if r, err = u.record(m.Record); err != nil {
-				return err
-			}
-			if err := u.deleteMove(m); err != nil {
-				return err
-			}
-			break
-		}
-	}
-	if r == nil {
-		if r, err = u.key(t.key); err != nil {
-			return err
-		}
-	}
-	if r != nil {
-		if r.sh.Rejected {
-			if err := u.supersedeQuarantine(r); err != nil {
-				return err
-			}
-		}
-		// A record that waits for a move of its own is not empty.
-		waits := r.pd != nil && r.pd.Queue == state.Waiting || u.claimant(r)
-		if r.empty() && !waits {
-			if err := u.discard(r); err != nil {
-				return err
-			}
-			r = nil
-		}
-	}
-	claim := u.move(t.id)
-	if r == nil {
-		if claim != nil {
-			return u.release(claim)
-		}
-		return u.putMove(&state.Move{Token: t.id, Offered: true, Time: u.now})
-	}
-	if err := u.identify(r); err != nil {
-		return err
-	}
-	if err := u.detach(r); err != nil {
-		return err
-	}
-	r.sh.Seen = t.id
-	if claim == nil {
-		u.park(r)
-		return u.putMove(&state.Move{Token: t.id, Offered: true, Record: r.sh.ID, Time: u.now})
-	}
-	return u.absorb(r, claim)
-}
-
-// claimant tells whether the record waits for an offer.
-func (u *unit) claimant(r *rec) bool {
-	if r.sh.ID == 0 {
-		return false
-	}
-	for _, m := range u.allMoves() {
-		if !m.Offered && !m.Displaced && m.Record == r.sh.ID {
-			return true
-		}
-	}
-	return false
-}
-
-// moveIn takes in the create half: it returns the record that the key now has. r is the one it had.
-func (u *unit) moveIn(r *rec, part *partition, t *taken) (*rec, error) {
-	token := tokenOf(t.id)
-	m := u.move(token)
-	if m != nil && m.Offered && m.Record == 0 {
-		return r, u.deleteMove(m)
-	}
-	if r != nil {
-		if r.empty() && !u.claimant(r) {
-			if r.sh.Rejected {
-				if err := u.supersedeQuarantine(r); err != nil {
-					return nil, err
-				}
-			}
-			if err := u.discard(r); err != nil {
-				return nil, err
-			}
-		} else {
-			if err := u.identify(r); err != nil {
-				return nil, err
-			}
-			if err := u.detach(r); err != nil {
-				return nil, err
-			}
-			u.park(r)
-			if err := u.putMove(&state.Move{Token: t.id, Displaced: true, Record: r.sh.ID, Key: bytes.Clone(t.key), Time: u.now}); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if m != nil && m.Offered {
-		o, err := u.record(m.Record)
-		if err != nil {
-			return nil, err
-		}
-		u.attach(o, t.key)
-		if o.waits = u.claimant(o); !o.waits {
-			u.unpark(o)
-		}
-		return o, u.deleteMove(m)
-	}
-	c := u.create(t.key, part.number)
-	c.waits = true
-	if err := u.identify(c); err != nil {
-		return nil, err
-	}
-	return c, u.putMove(&state.Move{Token: token, Record: c.sh.ID, Time: u.now})
-}
-
-// release lets a claimant go on as a record of its own: nothing was offered.
-func (u *unit) release(claim *state.Move) error {
-	c, err := u.record(claim.Record)
-	if err != nil {
-		return err
-	}
-	if err := u.deleteMove(claim); err != nil {
-		return err
-	}
-	c.waits = false
-	if c.pd == nil || c.pd.Queue != state.Waiting {
-		return nil
-	}
-	u.ledger.Waiting--
-	if c.pd.Want != state.Put && c.sh.Standing != state.InApp {
-		u.ledger.Unchanged++
-		u.dropPending(c)
-		return nil
-	}
-	w := *c.pd
-	u.ready(c, &w)
-	return nil
-}
-
 // ready queues a wanted state as pending, by what the app has.
 func (u *unit) ready(r *rec, w *state.Pending) {
 	kind := state.Create
@@ -372,118 +374,35 @@ func (u *unit) ready(r *rec, w *state.Pending) {
 	u.putPending(r, w)
 }
 
-// absorb gives the claimant's key and wanted state to the record that was offered.
-func (u *unit) absorb(r *rec, claim *state.Move) error {
-	c, err := u.record(claim.Record)
-	if err != nil {
-		return err
-	}
-	if err := u.deleteMove(claim); err != nil {
-		return err
-	}
-	for _, m := range u.ownMoves() {
-		if m.Record == c.sh.ID {
-			again := *m
-			again.Record = r.sh.ID
-			if err := u.putMove(&again); err != nil {
-				return err
-			}
-		}
-	}
-	if key := c.sh.Key; key != nil {
-		if err := u.detach(c); err != nil {
-			return err
-		}
-		u.attach(r, key)
-	}
-	r.sh.Partition, r.sh.Seen, r.sh.Excluded, r.dirtySh = c.sh.Partition, c.sh.Seen, c.sh.Excluded, true
-	if c.sh.Rejected {
-		q, err := u.tx.QuarantineByRecord(u.p.id, c.sh.ID)
-		if err != nil {
-			return err
-		}
-		if q != nil {
-			q.Record = r.sh.ID
-			if err := u.tx.PutQuarantine(u.p.id, q); err != nil {
-				return err
-			}
-			r.sh.Rejected = true
-		}
-	}
-	w := c.pd
-	c.pd, c.gone = nil, true
-	if w == nil {
-		if r.pd != nil && r.pd.Queue == state.Waiting && !u.claimant(r) {
-			if r.pd.Unknown {
-				u.unpark(r)
-			} else {
-				u.supersede(r)
-				u.dropPending(r)
-			}
-		}
-		if r.sh.Rejected && (r.pd == nil || r.pd.Queue.Ready()) && !u.claimant(r) {
-			u.giveUp(r, &taken{id: r.sh.Seen, time: u.now})
-		}
-		return nil
-	}
-	u.ledger.Waiting--
-	again := *w
-	older := r.pd
-	if older == nil && r.fl != nil {
-		older = r.fl.want
-	}
-	u.supersede(r)
-	if older != nil {
-		if r.pd != nil {
-			again.Unknown, again.RemovalSent = r.pd.Unknown, r.pd.RemovalSent
-		}
-		if older.Want == state.Put && again.Want == state.Put {
-			was := u.p.remap(older.Layout, older.Fields)
-			for i := range again.Fields {
-				if again.Fields[i].IsUnchanged() {
-					again.Fields[i] = was[i]
-				}
-			}
-		}
-	}
-	if u.claimant(r) {
-		// The offered record waits itself: its own move decides.
-		again.Queue = state.Waiting
-		u.ledger.Waiting++
-		u.putPending(r, &again)
-		return nil
-	}
-	if again.Want != state.Put && r.sh.Standing != state.InApp && r.fl == nil && !again.Unknown {
-		u.ledger.Unchanged++
-		u.dropPending(r)
-		return nil
-	}
-	u.ready(r, &again)
-	return nil
-}
-
-// expireMoves gives up the moves that all partitions have passed: an unclaimed record becomes a delete, a
-// claimant a record of its own. The caller holds mu.
+// expireMoves gives up the moves that all partitions have passed: a record that nobody claimed becomes a delete,
+// a create that nothing was offered to a record of its own. The caller holds mu.
 func (p *Pipeline) expireMoves(ctx context.Context) error {
 	var old []*state.Move
-	for _, m := range p.moves {
-		if p.passed(m) {
+	for _, m := range p.between.moves {
+		if p.passed(m.Token, m.Time) {
 			old = append(old, m)
 		}
 	}
-	if len(old) == 0 {
+	var keys []string
+	for token, key := range p.between.awaited {
+		if p.passed(token, p.between.late[key][0].row.Time) {
+			keys = append(keys, key)
+		}
+	}
+	if len(old)+len(keys) == 0 {
 		return nil
 	}
 	defer p.d.wake()
 	return p.update(ctx, "", "", func(u *unit) error {
-		for _, m := range old {
-			if u.move(m.Token) == nil {
-				continue
-			}
-			if !m.Offered && !m.Displaced {
-				if err := u.release(m); err != nil {
+		for _, key := range keys {
+			if all := u.keys().late[key]; len(all) > 0 && u.keys().awaited[tokenOf(all[0].t.id)] == key {
+				if err := u.resume(key, true); err != nil {
 					return err
 				}
+			}
+		}
+		for _, m := range old {
+			if u.keys().moves[m.Token] != m {
 				continue
 			}
 			if err := u.deleteMove(m); err != nil {
@@ -504,8 +423,8 @@ func (p *Pipeline) expireMoves(ctx context.Context) error {
 	})
 }
 
-// passed tells whether no partition can bring the move's other half any more.
-func (p *Pipeline) passed(m *state.Move) bool {
+// passed tells whether no partition can bring a move's other half any more.
+func (p *Pipeline) passed(token change.ID, since int64) bool {
 	p.partsMu.Lock()
 	defer p.partsMu.Unlock()
 	for n := range p.spec.Partitions {
@@ -513,10 +432,10 @@ func (p *Pipeline) passed(m *state.Move) bool {
 		if part == nil {
 			return false
 		}
-		if part.pos.LastID.Compare(m.Token) > 0 && !sameCommit(part.pos.LastID, m.Token) {
+		if part.pos.LastID.Compare(token) > 0 && !sameCommit(part.pos.LastID, token) {
 			continue
 		}
-		if part.idleAt.IsZero() || part.idleAt.UnixMilli() < m.Time+moveWait.Milliseconds() {
+		if part.idleAt.IsZero() || part.idleAt.UnixMilli() < since+moveWait.Milliseconds() {
 			return false
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/state"
 )
 
@@ -25,9 +26,10 @@ type item struct {
 	action Action
 	appID  string // sh's, or the one to adopt
 	adopt  bool
-	looked bool // the app was asked for what may have been sent: appID says whether it has it
-	hold   bool // its key is another record's for a while yet
-	bare   bool // its key was cleared in the app, for another record to take it
+	looked bool         // the app was asked for what may have been sent
+	found  change.Value // the key under which it has it
+	hold   bool         // its key is another record's for a while yet
+	bare   bool         // its key was cleared in the app, for another record to take it
 	write  []Field
 	sent   []int // indexes of fields that are settled once the call is answered
 	result Result
@@ -149,15 +151,21 @@ func (u *unit) fill(q state.Queue, c claim) error {
 	}); err != nil {
 		return err
 	}
-	recs := make([]*rec, 0, len(rows))
 	for _, w := range rows {
 		r := u.recs[w.Record]
 		r.pd, r.stored, r.row = w, true, w.Queue
 		r.before, r.inApp = r.state(), r.sh.Standing == state.InApp
-		if !u.free(r) {
-			// Its key is another record's in the app for a while yet.
+	}
+	recs := make([]*rec, 0, len(rows))
+	for _, w := range rows {
+		r := u.recs[w.Record]
+		blocked, err := u.blocked(r)
+		if err != nil {
+			return err
+		}
+		if blocked {
 			again := *w
-			again.Due = u.now + keyWait.Milliseconds()
+			again.Due, again.Error = u.now+keyWait.Milliseconds(), "its key is another record's in the app, which is to give it up first"
 			u.putPending(r, &again)
 			continue
 		}
@@ -172,15 +180,6 @@ func (u *unit) fill(q state.Queue, c claim) error {
 
 // keyWait is how long a create waits before it looks again whether its key is free.
 const keyWait = 300 * time.Millisecond
-
-// free tells whether no other record has the record's key in the app: to create it now would be to
-// overwrite that one.
-func (u *unit) free(r *rec) bool {
-	if r.pd.Want != state.Put || r.sh.Standing == state.InApp || r.pd.Unknown {
-		return true // what is unknown is looked for first: see lookByKey
-	}
-	return !takenKey(u.allLeaving(), r.pd.Key.Text(), r.sh.ID)
-}
 
 // board puts records' wanted states into flights of full batches.
 func (u *unit) board(recs []*rec, c claim) {
@@ -202,10 +201,17 @@ func (u *unit) board(recs []*rec, c claim) {
 }
 
 // takeOff puts what intake has just decided into flights at once, so that it is never among the pending.
-func (u *unit) takeOff(c claim) {
+func (u *unit) takeOff(c claim) error {
 	var byKind [state.Kinds][]*rec
 	for _, r := range u.order {
-		if r.pd != nil && r.dirtyPd && !r.stored && r.fl == nil && !r.gone && r.pd.Queue.Ready() && r.pd.Due == 0 && u.free(r) {
+		if r.pd == nil || !r.dirtyPd || r.stored || r.fl != nil || r.gone || !r.pd.Queue.Ready() || r.pd.Due != 0 {
+			continue
+		}
+		blocked, err := u.blocked(r)
+		if err != nil {
+			return err
+		}
+		if !blocked {
 			k := r.pd.Queue.Kind()
 			byKind[k] = append(byKind[k], r)
 		}
@@ -223,6 +229,7 @@ func (u *unit) takeOff(c claim) {
 		}
 		u.sent(k, int64(n))
 	}
+	return nil
 }
 
 // soon returns when a batch has waited long enough to fill, or a record may be tried again; zero: not known.

@@ -34,12 +34,10 @@ type Pipeline struct {
 	ledger  state.Ledger
 	queued  [queues]int64 // rows of pending by queue
 	guards  [state.Kinds]state.Guard
-	moves   map[change.ID]*state.Move
+	between *between
+	left    int64 // noted keys: see leaves
 	// inflight has by record what is among the intents.
 	inflight map[int64]*item
-	// leaving has the app keys that a record still has in the app and is about to give up: none is created
-	// with such a key before.
-	leaving map[leaving]bool
 	// adopting has the app ids that flights are about to adopt, by record.
 	adopting map[string]int64
 	paused   bool
@@ -72,7 +70,7 @@ func newPipeline(e *Engine, d *dispatcher, spec Spec) *Pipeline {
 	}
 	return &Pipeline{
 		e: e, d: d, spec: spec, fields: spec.Program.Fields(), print: spec.Program.Fingerprint(),
-		moves: map[change.ID]*state.Move{}, inflight: map[int64]*item{}, adopting: map[string]int64{}, leaving: map[leaving]bool{}, parts: map[int]*partition{},
+		between: newBetween(), inflight: map[int64]*item{}, adopting: map[string]int64{}, parts: map[int]*partition{},
 	}
 }
 
@@ -83,6 +81,7 @@ func (p *Pipeline) open(ctx context.Context) error {
 		names[i] = f.Name
 	}
 	var intents []*state.Intent
+	var deferred []*state.Deferred
 	err := p.e.o.Store.Update(ctx, func(tx state.Tx) error {
 		st, err := tx.Pipeline(p.spec.Name)
 		if err != nil {
@@ -121,19 +120,29 @@ func (p *Pipeline) open(ctx context.Context) error {
 			return err
 		}
 		p.e.seq.Store(max(p.e.seq.Load(), seq))
-		if err := tx.Leaving(p.id, func(key string, record int64) error {
-			p.leaving[leaving{key, record}] = true
+		if p.left, err = tx.LeavingCount(p.id); err != nil {
+			return err
+		}
+		if err := tx.Deferred(p.id, func(d *state.Deferred) error {
+			deferred = append(deferred, d)
 			return nil
 		}); err != nil {
 			return err
 		}
 		return tx.Moves(p.id, func(m *state.Move) error {
-			p.moves[m.Token] = m
+			p.between.add(m)
 			return nil
 		})
 	})
 	if err != nil {
 		return err
+	}
+	for _, row := range deferred {
+		t, err := p.anew(ctx, row.Event, row.Partition)
+		if err != nil {
+			return err
+		}
+		p.between.put(&late{row, t})
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

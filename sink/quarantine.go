@@ -10,8 +10,8 @@ import (
 )
 
 // reject puts an event that the transform refused into the quarantine; r is nil for an event without key.
-func (u *unit) reject(r *rec, part *partition, t *taken) error {
-	q := &state.Quarantine{Key: bytes.Clone(t.key), EventID: t.id, Partition: part.number, Offset: t.offset, Code: t.reason, Message: t.message,
+func (u *unit) reject(r *rec, partition int, t *taken) error {
+	q := &state.Quarantine{Key: bytes.Clone(t.key), EventID: t.id, Partition: partition, Offset: t.offset, Code: t.reason, Message: t.message,
 		Time: u.now, Fingerprint: u.p.print, Layout: u.p.layout, Event: t.event}
 	u.ledger.Rejected++
 	if r == nil {
@@ -23,50 +23,33 @@ func (u *unit) reject(r *rec, part *partition, t *taken) error {
 	if err := u.identify(r); err != nil {
 		return err
 	}
-	u.giveUp(r, t)
+	if err := u.giveUp(r, t); err != nil {
+		return err
+	}
 	q.Record = r.sh.ID
 	r.sh.Rejected, r.dirtySh = true, true
 	return u.tx.PutQuarantine(u.p.id, q)
 }
 
 // giveUp drops what was wanted of a record whose newest event was refused. What may have been sent with
-// no answer must still be settled, and a key that the source's row has no more must be given up in the app, since
-// another row may have it now.
-func (u *unit) giveUp(r *rec, t *taken) {
-	if r.pd != nil && r.pd.Want != state.Put {
-		return // of the row that had the key before: it stays wanted
-	}
-	unknown := r.pd != nil && r.pd.Unknown
-	moved := false
-	for l := range u.allLeaving() {
-		moved = moved || l.record == r.sh.ID
+// no answer must still be settled.
+func (u *unit) giveUp(r *rec, t *taken) error {
+	if err := u.leaves(r, change.Value{}); err != nil {
+		return err
 	}
 	older := r.pd
-	if older != nil && older.Queue == state.Waiting && !moved && !unknown {
-		u.supersede(r)
-		u.dropPending(r)
-		return
+	if older == nil || older.Want != state.Put {
+		return nil // a removal is of the row that had the key before: it stays wanted
 	}
 	u.supersede(r)
 	u.dropPending(r)
-	if r.waits || !unknown && !(moved && (r.sh.Standing == state.InApp || r.fl != nil)) {
-		return
+	if !older.Unknown {
+		return nil
 	}
-	w := &state.Pending{EventID: t.id, Time: t.time, Fingerprint: u.p.print, Layout: u.p.layout, Fields: make([]change.Value, len(u.p.fields)), Unknown: unknown, Event: t.event}
-	for i := range w.Fields {
-		w.Fields[i] = change.Of(change.Unchanged, "")
-	}
-	if !moved {
-		w.Key = r.sh.AppKey
-		if older != nil {
-			w.Key = older.Key
-		}
-	}
-	if older != nil {
-		w.RemovalSent = older.RemovalSent
-	}
+	w := &state.Pending{EventID: t.id, Time: t.time, Fingerprint: u.p.print, Layout: u.p.layout, Key: older.Key, Fields: u.p.unchanged(), Unknown: true, RemovalSent: older.RemovalSent}
 	u.ledger.Taken++ // an event of our own
 	u.ready(r, w)
+	return nil
 }
 
 // supersedeQuarantine takes a record's entry out, since there is a newer event of its key.
@@ -151,8 +134,7 @@ func (e *Engine) Replay(ctx context.Context, pipeline string, id int64) error {
 		if err := u.tx.DeleteQuarantine(p.id, id); err != nil {
 			return err
 		}
-		part := &partition{number: q.Partition}
-		return u.decide(r, part, &state.Position{}, t)
+		return u.decide(r, q.Partition, t)
 	})
 }
 

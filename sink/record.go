@@ -73,14 +73,13 @@ func (u *unit) settle(r *rec, it *item) (int64, error) {
 	u.ledger.Pending--
 	if it.bare && it.state != applied {
 		r.sh.AppKey, r.dirtySh = change.Value{}, true
+		if err := u.gaveUp(r, change.Value{}); err != nil {
+			return 0, err
+		}
 	}
-	if it.looked && it.appID == "" && it.state != applied {
-		// What was sent with no answer is not there: nothing is unknown any more, unless it was sent again.
-		it.want.Unknown, it.want.RemovalSent = it.state == unsure, false
-		if it.state != unsure {
-			if err := u.gaveUp(r, change.Value{}); err != nil {
-				return 0, err
-			}
+	if it.looked && it.state != applied {
+		if err := u.looked(r, it); err != nil {
+			return 0, err
 		}
 	}
 	switch it.state {
@@ -97,17 +96,66 @@ func (u *unit) settle(r *rec, it *item) (int64, error) {
 	return u.again(r, it), nil
 }
 
+// looked notes what was found of what was sent with no answer.
+func (u *unit) looked(r *rec, it *item) error {
+	if it.found.IsNull() {
+		// Nothing is unknown any more, unless it was sent again.
+		it.want.Unknown, it.want.RemovalSent = it.state == unsure, false
+		if it.state == unsure {
+			return nil
+		}
+		return u.gaveUp(r, change.Value{})
+	}
+	err := u.tx.Own(u.p.id, it.appID, r.sh.ID)
+	if errors.Is(err, state.ErrOwned) {
+		return nil
+	}
+	r.sh.AppID, r.sh.AppKey, r.sh.Standing, r.dirtySh = it.appID, it.found, state.InApp, true
+	return err
+}
+
 // own makes the app's record this record's; false: it is another's, and the item is refused.
 func (u *unit) own(r *rec, it *item) (bool, error) {
 	if it.appID == "" || r.sh.AppID == it.appID && r.sh.Standing == state.InApp {
 		return true, nil
 	}
 	err := u.tx.Own(u.p.id, it.appID, r.sh.ID)
-	if errors.Is(err, state.ErrOwned) {
-		it.result.Err = Reject("conflict", errors.New("the app's record belongs to another key"))
-		return false, u.refused(r, it)
+	if !errors.Is(err, state.ErrOwned) {
+		return err == nil, err
 	}
-	return err == nil, err
+	id, err := u.tx.Owner(u.p.id, it.appID)
+	if err != nil {
+		return false, err
+	}
+	o, err := u.record(id)
+	if err != nil {
+		return false, err
+	}
+	if o.sh.Deleted && o.pd == nil && o.fl == nil {
+		// It was left in the app when its row was deleted (`on delete = ignore`).
+		o.sh.Standing, o.sh.AppID, o.sh.Sent, o.sh.Stored, o.sh.AppKey, o.dirtySh = state.Removed, "", nil, nil, change.Value{}, true
+		if err := u.tx.Disown(u.p.id, it.appID); err != nil {
+			return false, err
+		}
+		return true, u.tx.Own(u.p.id, it.appID, r.sh.ID)
+	}
+	if it.action == Upsert && it.state == applied {
+		u.rewrite(o)
+	}
+	it.result.Err = Reject("conflict", errors.New("the app's record belongs to another key"))
+	return false, u.refused(r, it)
+}
+
+// rewrite restores a record that another one with the same key was written over.
+func (u *unit) rewrite(o *rec) {
+	sent := o.sh.Sent
+	o.sh.Sent, o.sh.Stored, o.dirtySh = nil, nil, true
+	if o.pd != nil || o.fl != nil || o.sh.Standing != state.InApp {
+		return
+	}
+	w := &state.Pending{EventID: o.sh.Applied, Time: u.now, Fingerprint: u.p.print, Layout: o.sh.Layout, Key: o.sh.AppKey, Fields: sent}
+	u.ledger.Taken++ // an event of our own
+	u.ready(o, w)
 }
 
 func (u *unit) applied(r *rec, it *item) error {
@@ -195,15 +243,6 @@ func (u *unit) removed(r *rec, it *item) error {
 	return u.rekind(r)
 }
 
-func (u *unit) moving(record int64) bool {
-	for _, m := range u.p.moves {
-		if m.Record == record {
-			return true
-		}
-	}
-	return false
-}
-
 // nothing ends an item for which no call was needed.
 func (u *unit) nothing(r *rec, it *item) error {
 	if it.want.Want == state.Put {
@@ -215,6 +254,11 @@ func (u *unit) nothing(r *rec, it *item) error {
 		}
 		u.wrote(r.sh, it)
 		r.dirtySh = true
+		if r.sh.Standing != state.InApp {
+			if err := u.gaveUp(r, change.Value{}); err != nil {
+				return err
+			}
+		}
 	} else if r.sh.Standing == state.New && r.pd == nil && !r.sh.Rejected && !u.moving(r.sh.ID) {
 		return u.discard(r)
 	}
@@ -240,6 +284,11 @@ func (u *unit) rekind(r *rec) error {
 
 // refused puts an item's event into the quarantine, unless a newer one of its key is there.
 func (u *unit) refused(r *rec, it *item) error {
+	if it.want.Unknown && it.found.IsNull() && r.sh.AppKey != it.want.Key && !it.want.Key.IsNull() {
+		if err := u.mayHave(r, it.want.Key.Text()); err != nil { // from before
+			return err
+		}
+	}
 	if r.pd != nil || r.sh.Rejected {
 		u.ledger.Superseded++
 		return u.rekind(r)
@@ -332,5 +381,8 @@ func (u *unit) again(r *rec, it *item) int64 {
 	}
 	u.ledger.Pending++
 	u.putPending(r, &w)
+	if w.Want == state.Put && r.sh.Key == nil {
+		u.park(r) // its row is between two keys
+	}
 	return w.Due
 }

@@ -135,7 +135,7 @@ func (e *Engine) Progress(pipeline string, goal map[int]int64) (Progress, error)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	g := Progress{TakenIn: true, Held: p.queued[state.Held] + p.queued[state.Guarded], Guarded: p.guarded(), Parked: p.queued[state.Waiting],
+	g := Progress{TakenIn: true, Held: p.queued[state.Held] + p.queued[state.Guarded], Guarded: p.guarded(), Parked: p.queued[state.Waiting] + p.between.waiting(),
 		Rejected: p.ledger.Rejected - p.ledger.Dropped}
 	for number, next := range goal {
 		part := p.partition(number)
@@ -202,6 +202,12 @@ func (e *Engine) Recount(ctx context.Context, pipeline string) error {
 				return nil
 			})
 			return after, n, err
+		}); err != nil {
+			return err
+		}
+		if err := tx.Deferred(p.id, func(*state.Deferred) error {
+			have.Waiting++
+			return nil
 		}); err != nil {
 			return err
 		}

@@ -23,6 +23,11 @@ func (p *Pipeline) sweep(ctx context.Context, part *partition, t *taken) error {
 		}
 		bound, cause = part.pos.Begin, state.BySweep
 	}
+	if cause == state.ByTruncate && len(p.between.late) > 0 {
+		if err := p.update(ctx, "", "", func(u *unit) error { return u.dropLate(part.number) }); err != nil {
+			return err
+		}
+	}
 	for after, more := int64(0), true; more; {
 		err := p.update(ctx, "sweep.before_commit", "sweep.after_commit", func(u *unit) error {
 			n := 0
@@ -65,6 +70,9 @@ func (u *unit) sweepAway(r *rec, id change.ID, at int64, cause state.Cause) erro
 			return err
 		}
 	}
+	if !r.sh.Deleted {
+		r.sh.Deleted, r.dirtySh = true, true
+	}
 	inApp := r.sh.Standing == state.InApp || r.fl != nil || r.pd != nil && r.pd.Unknown
 	if !inApp {
 		u.supersede(r)
@@ -80,7 +88,10 @@ func (u *unit) sweepAway(r *rec, id change.ID, at int64, cause state.Cause) erro
 		return nil
 	}
 	u.supersede(r)
-	w := u.removal(r, id, at, u.p.spec.OnDelete, cause)
+	w, err := u.removal(r, id, at, u.p.spec.OnDelete, cause)
+	if err != nil {
+		return err
+	}
 	if cause == state.ByTruncate {
 		w.Queue = state.Guarded
 	}

@@ -17,9 +17,11 @@ type unit struct {
 	ledger state.Ledger
 	queued [queues]int64
 	guards [state.Kinds]state.Guard
-	dirty  [state.Kinds]bool         // guards to write
-	moves  map[change.ID]*state.Move // nil: as the pipeline has them
-	left   map[leaving]bool          // leaving, in the same way
+	dirty  [state.Kinds]bool // guards to write
+	left   int64             // noted keys: see leaves
+
+	between  *between // nil: as the pipeline has it
+	snapshot bool     // one is open in the partition: what it has seen must be known at its end
 
 	recs  map[int64]*rec // by ID
 	byKey map[string]*rec
@@ -42,7 +44,6 @@ type rec struct {
 	rekey   bool
 	dirtyPd bool
 	gone    bool // delete its shadow row
-	waits   bool // for the other half of its changed key
 }
 
 // keyState is a key's place in the ledger.
@@ -116,7 +117,7 @@ func keyCount(k *state.Keys, s keyState) *int64 {
 func (p *Pipeline) update(ctx context.Context, before, after string, f func(u *unit) error) error {
 	var u *unit
 	err := p.e.o.Store.Update(ctx, func(tx state.Tx) error {
-		u = &unit{p: p, tx: tx, now: time.Now().UnixMilli(), ledger: p.ledger, queued: p.queued, guards: p.guards,
+		u = &unit{p: p, tx: tx, now: time.Now().UnixMilli(), ledger: p.ledger, queued: p.queued, guards: p.guards, left: p.left,
 			recs: map[int64]*rec{}, byKey: map[string]*rec{}}
 		if err := f(u); err != nil {
 			return err
@@ -138,12 +139,9 @@ func (p *Pipeline) update(ctx context.Context, before, after string, f func(u *u
 // follow brings the pipeline's memory to what was committed.
 func (p *Pipeline) follow(u *unit) {
 	before := p.sendable()
-	p.ledger, p.queued, p.guards = u.ledger, u.queued, u.guards
-	if u.moves != nil {
-		p.moves = u.moves
-	}
-	if u.left != nil {
-		p.leaving = u.left
+	p.ledger, p.queued, p.guards, p.left = u.ledger, u.queued, u.guards, u.left
+	if u.between != nil {
+		p.between = u.between
 	}
 	for _, it := range u.done {
 		delete(p.inflight, it.want.Record)
@@ -265,7 +263,6 @@ func (u *unit) loadPending(first int) error {
 		}
 	}
 	for _, r := range fresh {
-		r.waits = u.claimant(r)
 		r.before, r.inApp = r.state(), r.sh.Standing == state.InApp
 	}
 	return nil
@@ -337,10 +334,13 @@ func (u *unit) flushRecord(r *rec) error {
 				return err
 			}
 		}
-		if r.sh.ID != 0 {
-			return tx.DeleteShadow(id, r.sh.ID)
+		if r.sh.ID == 0 {
+			return nil
 		}
-		return nil
+		if err := u.gaveUp(r, change.Value{}); err != nil {
+			return err
+		}
+		return tx.DeleteShadow(id, r.sh.ID)
 	}
 	switch {
 	case r.rekey && r.sh.ID != 0:

@@ -4,7 +4,7 @@ import "github.com/penstock-cdc/penstock/change"
 
 func (w *writer) shadow(s *Shadow) []byte {
 	w.start()
-	w.flags(s.Excluded, s.Rejected)
+	w.flags(s.Excluded, s.Rejected, s.Deleted, s.Leaving)
 	w.byte(byte(s.Standing))
 	w.int(int64(s.Partition))
 	w.text(s.AppID)
@@ -29,7 +29,7 @@ func readShadow(id int64, key, row []byte) *Shadow {
 	}
 	s := &Shadow{ID: id, Key: key}
 	f := r.byte()
-	s.Excluded, s.Rejected = f&1 != 0, f&2 != 0
+	s.Excluded, s.Rejected, s.Deleted, s.Leaving = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
 	s.Standing = Standing(r.byte())
 	s.Partition = int(r.int())
 	s.AppID = r.text()
@@ -182,11 +182,10 @@ func readPosition(pipeline int64, p *Position, row []byte) bool {
 
 func (w *writer) move(m *Move) []byte {
 	w.start()
-	w.flags(m.Offered, m.Displaced)
+	w.flags(m.Displaced)
 	w.int(m.Record)
 	w.int(m.Time)
 	w.bytes(m.Key)
-	w.bytes(m.Event)
 	return w.seal(0, m.Token[:])
 }
 
@@ -196,15 +195,35 @@ func readMove(token, row []byte) *Move {
 		return nil
 	}
 	m := &Move{Token: change.ID(token)}
-	f := r.byte()
-	m.Offered, m.Displaced = f&1 != 0, f&2 != 0
+	m.Displaced = r.byte()&1 != 0
 	m.Record = r.int()
 	m.Time = r.int()
-	m.Key, m.Event = r.bytes(), r.bytes()
+	m.Key = r.bytes()
 	if !r.ok() {
 		return nil
 	}
 	return m
+}
+
+func (w *writer) deferred(d *Deferred) []byte {
+	w.start()
+	w.bytes(d.Key)
+	w.int(int64(d.Partition))
+	w.int(d.Time)
+	w.bytes(d.Event)
+	return w.seal(d.ID, nil)
+}
+
+func readDeferred(id int64, row []byte) *Deferred {
+	var r reader
+	if !r.open(id, nil, row) {
+		return nil
+	}
+	d := &Deferred{ID: id, Key: r.bytes(), Partition: int(r.int()), Time: r.int(), Event: r.bytes()}
+	if !r.ok() {
+		return nil
+	}
+	return d
 }
 
 func (w *writer) guard(pipeline int64, g *Guard) []byte {

@@ -44,13 +44,15 @@ type Shadow struct {
 	Partition int
 	Standing  Standing
 	// Excluded: `where` was false for its last event. Rejected: the quarantine has an entry for it.
-	Excluded, Rejected bool
-	AppID              string
-	AppKey             change.Value // the unique field's value as last sent
-	Applied            change.ID    // last event that the app took over
-	Seen               change.ID    // last event taken in that was written here
-	Time               int64        // of the last answer, Unix ms
-	Layout             int
+	// Deleted: the source has no row any more. Leaving: there are rows of LeavingByRecord.
+	Excluded, Rejected, Deleted, Leaving bool
+
+	AppID   string
+	AppKey  change.Value // the unique field's value as last sent
+	Applied change.ID    // last event that the app took over
+	Seen    change.ID    // last event taken in that was written here
+	Time    int64        // of the last answer, Unix ms
+	Layout  int
 	// Sent has for each field what was last sent, Unchanged where nothing was.
 	Sent []change.Value
 	// Stored has the app's canonical form of fields where it is another text than what was sent.
@@ -137,18 +139,26 @@ type Quarantine struct {
 	Request []change.Value
 }
 
-// Move is half of a changed key that waits for its other half.
+// Move is a record that has lost its key.
 type Move struct {
-	Token change.ID // the delete's ID
-	// Offered: the delete was taken in, and Record (0: none) is to go to whoever claims it. Else the
-	// create was, and Record waits for what the delete brings.
-	Offered bool
-	Record  int64
-	Time    int64 // Unix ms
-	// Displaced: not a move; Record lost its key to a create before its own delete of the same
-	// commit came. Token is then the create's ID and Key the lost key.
+	// Token is the ID of the delete that offers Record (0: the source's row had none) to the create
+	// that claims it. Displaced: the ID of a create which took the key before the record's own
+	// delete of the same commit came, and Key is that key.
+	Token     change.ID
+	Record    int64
+	Time      int64 // Unix ms
 	Displaced bool
 	Key       []byte
+}
+
+// Deferred is an event of a key whose turn has not come: the first of a key is a create whose
+// other half, the delete of the key before, is in another partition and not taken in
+// yet; what follows it waits behind it.
+type Deferred struct {
+	ID        int64 // in order of taking in
+	Key       []byte
+	Partition int
+	Time      int64 // Unix ms
 	Event     []byte
 }
 

@@ -2,7 +2,7 @@ package state
 
 // schemaVersion is kept in the file's user_version; application in its application_id ("pnst").
 const (
-	schemaVersion = 1
+	schemaVersion = 2
 	application   = 0x706e7374
 )
 
@@ -28,4 +28,7 @@ CREATE TABLE guard (pipeline INTEGER NOT NULL, kind INTEGER NOT NULL, body BLOB 
 CREATE TABLE history (id INTEGER PRIMARY KEY, pipeline INTEGER NOT NULL, record INTEGER NOT NULL, time INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE INDEX history_record ON history (pipeline, record);
 CREATE TABLE mark (source TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+`, `
+CREATE TABLE deferred (id INTEGER PRIMARY KEY, pipeline INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE INDEX leaving_record ON leaving (pipeline, record);
 `}

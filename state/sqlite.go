@@ -94,7 +94,7 @@ func (s *SQLite) open() error {
 	}
 	s.tx = &sqliteTx{s: s, q: s.write}
 	s.ids = map[string]int64{}
-	for _, table := range []string{"shadow", "intent", "quarantine"} {
+	for _, table := range []string{"shadow", "intent", "quarantine", "deferred"} {
 		var n int64
 		if err := s.write.conn.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM "+table).Scan(&n); err != nil {
 			return s.fault("open", err)

@@ -85,6 +85,34 @@ func (t *sqliteTx) DeleteMove(pipeline int64, token change.ID) error {
 	return t.exec("delete move", "DELETE FROM move WHERE pipeline=? AND token=?", pipeline, token[:])
 }
 
+func (t *sqliteTx) Deferred(pipeline int64, f func(*Deferred) error) error {
+	err := t.q.rows("SELECT id, body FROM deferred WHERE pipeline=? ORDER BY id", []any{pipeline}, func(scan func(...any) error) error {
+		var id int64
+		var body sql.RawBytes
+		if err := scan(&id, &body); err != nil {
+			return err
+		}
+		d := readDeferred(id, body)
+		if d == nil {
+			return t.damaged("deferred", id)
+		}
+		return called(f(d))
+	})
+	if err != nil {
+		return t.fail("read deferred", err)
+	}
+	return nil
+}
+
+func (t *sqliteTx) PutDeferred(pipeline int64, d *Deferred) error {
+	d.ID = t.s.next("deferred")
+	return t.exec("write deferred", "INSERT INTO deferred (id, pipeline, body) VALUES (?, ?, ?)", d.ID, pipeline, t.w.deferred(d))
+}
+
+func (t *sqliteTx) DeleteDeferred(pipeline, id int64) error {
+	return t.exec("delete deferred", "DELETE FROM deferred WHERE id=? AND pipeline=?", id, pipeline)
+}
+
 func (t *sqliteTx) Guard(pipeline int64, kind Kind) (g Guard, err error) {
 	err = t.q.rows("SELECT body FROM guard WHERE pipeline=? AND kind=?", []any{pipeline, kind}, func(scan func(...any) error) error {
 		var body sql.RawBytes

@@ -288,19 +288,34 @@ func (t *sqliteTx) Disown(pipeline int64, appID string) error {
 	return t.exec("write owner", "DELETE FROM owner WHERE pipeline=? AND app_id=?", pipeline, appID)
 }
 
-func (t *sqliteTx) Leaving(pipeline int64, f func(string, int64) error) error {
-	err := t.q.rows("SELECT app_key, record FROM leaving WHERE pipeline=?", []any{pipeline}, func(scan func(...any) error) error {
-		var key string
-		var record int64
-		if err := scan(&key, &record); err != nil {
-			return err
-		}
-		return called(f(key, record))
+func (t *sqliteTx) LeavingCount(pipeline int64) (int64, error) {
+	return t.count("SELECT count(*) FROM leaving WHERE pipeline=?", pipeline)
+}
+
+func (t *sqliteTx) LeavingByKey(pipeline int64, key string) (records []int64, err error) {
+	err = t.q.rows("SELECT record FROM leaving WHERE pipeline=? AND app_key=?", []any{pipeline, key}, func(scan func(...any) error) error {
+		var n int64
+		err := scan(&n)
+		records = append(records, n)
+		return err
 	})
 	if err != nil {
-		return t.fail("read leaving", err)
+		return nil, t.fail("read leaving", err)
 	}
-	return nil
+	return records, nil
+}
+
+func (t *sqliteTx) LeavingByRecord(pipeline, record int64) (keys []string, err error) {
+	err = t.q.rows("SELECT app_key FROM leaving WHERE pipeline=? AND record=?", []any{pipeline, record}, func(scan func(...any) error) error {
+		var key string
+		err := scan(&key)
+		keys = append(keys, key)
+		return err
+	})
+	if err != nil {
+		return nil, t.fail("read leaving", err)
+	}
+	return keys, nil
 }
 
 func (t *sqliteTx) PutLeaving(pipeline int64, key string, record int64) error {

@@ -70,9 +70,12 @@ type Tx interface {
 	// Own makes record its owner; ErrOwned when another one is.
 	Own(pipeline int64, appID string, record int64) error
 	Disown(pipeline int64, appID string) error
-	// Leaving hands over the values of the app's key field that a record still has there and is about
-	// to give up; PutLeaving adds one, DeleteLeaving takes it away.
-	Leaving(pipeline int64, f func(key string, record int64) error) error
+	// Leaving is about values of the app's key field which a record has there, or may have, and
+	// the source's row has no more. LeavingCount counts them, LeavingByKey returns the records that
+	// have one, LeavingByRecord what a record has.
+	LeavingCount(pipeline int64) (int64, error)
+	LeavingByKey(pipeline int64, key string) ([]int64, error)
+	LeavingByRecord(pipeline, record int64) ([]string, error)
 	PutLeaving(pipeline int64, key string, record int64) error
 	DeleteLeaving(pipeline int64, key string, record int64) error
 
@@ -109,6 +112,11 @@ type Tx interface {
 	Moves(pipeline int64, f func(*Move) error) error
 	PutMove(pipeline int64, m *Move) error
 	DeleteMove(pipeline int64, token change.ID) error
+
+	// Deferred hands over all, in order of ID. PutDeferred writes a new one and sets its ID.
+	Deferred(pipeline int64, f func(*Deferred) error) error
+	PutDeferred(pipeline int64, d *Deferred) error
+	DeleteDeferred(pipeline, id int64) error
 
 	// Guard returns what a guard remembers.
 	Guard(pipeline int64, kind Kind) (Guard, error)

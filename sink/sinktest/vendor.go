@@ -92,7 +92,11 @@ func (v *Vendor) Push(ctx context.Context, object string, action sink.Action, ch
 	}
 	seen := map[string]bool{}
 	for _, c := range changes {
-		if name := c.Key.Value.Text(); seen[name] {
+		name := c.AppID
+		if action == sink.Upsert {
+			name = c.Key.Value.Text()
+		}
+		if seen[name] {
 			v.wrong("record %s twice in a call", name)
 		} else {
 			seen[name] = true

@@ -52,7 +52,7 @@ func closeStore(t *testing.T, s state.Store) {
 func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 	s := open(t)
 	shadow := &state.Shadow{
-		Key: []byte(`{"id":1}`), Partition: 3, Standing: state.InApp, Excluded: true, AppID: "77", AppKey: change.OfInt(1), Applied: change.NewID(1, 2, 3, 4),
+		Key: []byte(`{"id":1}`), Partition: 3, Standing: state.InApp, Excluded: true, Deleted: true, AppID: "77", AppKey: change.OfInt(1), Applied: change.NewID(1, 2, 3, 4),
 		Seen: change.NewID(1, 2, 3, 5), Time: 99, Sent: []change.Value{change.OfString("a\x00b"), change.Of(change.Null, ""), change.Of(change.Unchanged, "")},
 		Stored: []state.Stored{{Field: 0, Text: "A"}},
 	}
@@ -65,7 +65,8 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 		Key: []byte("k"), EventID: change.NewID(1, 1, 1, 1), Partition: 1, Offset: 2, Code: "c", Message: "m", ByApp: true, Time: 3, Fingerprint: "f",
 		Event: []byte("e"), Request: []change.Value{change.OfInt(3)},
 	}
-	move := &state.Move{Token: change.NewID(4, 4, 4, 4), Offered: true, Time: 1, Key: []byte("k")}
+	move := &state.Move{Token: change.NewID(4, 4, 4, 4), Displaced: true, Time: 1, Key: []byte("k")}
+	deferred := &state.Deferred{Key: []byte("k"), Partition: 2, Time: 5, Event: []byte("e")}
 	guard := state.Guard{Tripped: true, Since: 1, Base: 2, Sent: []state.Minute{{At: 3, N: 4}}}
 	id := update(t, s, "rows", func(tx state.Tx, id int64) error {
 		if err := tx.PutShadow(id, shadow); err != nil {
@@ -75,7 +76,7 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 		intent := &state.Intent{App: "crm", Items: []*state.Pending{pending}}
 		p, err := tx.Pipeline("rows")
 		p.Fingerprint, p.Layouts, p.Ledger = "print", [][]string{{"a", "b"}, {}}, state.Ledger{Taken: 3, Keys: state.Keys{InApp: -2}}
-		return errors.Join(err, tx.PutPipeline(&p), tx.PutPending(id, pending), tx.PutIntent(id, intent), tx.PutQuarantine(id, quarantine), tx.PutMove(id, move),
+		return errors.Join(err, tx.PutPipeline(&p), tx.PutPending(id, pending), tx.PutIntent(id, intent), tx.PutQuarantine(id, quarantine), tx.PutMove(id, move), tx.PutDeferred(id, deferred),
 			tx.PutGuard(id, state.Delete, &guard), tx.PutLeaving(id, "k", shadow.ID))
 	})
 	closeStore(t, s)
@@ -107,9 +108,15 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 				return nil
 			}),
 			tx.Moves(id, func(m *state.Move) error { n++; check(m, move); return nil }),
-			tx.Leaving(id, func(key string, record int64) error { n++; check(key, "k"); check(record, shadow.ID); return nil }))
+			tx.Deferred(id, func(d *state.Deferred) error { n++; check(d, deferred); return nil }))
 		check(n, 7)
-		return err
+		keys, err2 := tx.LeavingByRecord(id, shadow.ID)
+		check(keys, []string{"k"})
+		records, err3 := tx.LeavingByKey(id, "k")
+		check(records, []int64{shadow.ID})
+		count, err4 := tx.LeavingCount(id)
+		check(count, int64(1))
+		return errors.Join(err, err2, err3, err4)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,174 @@
+package sink
+
+import (
+	"context"
+	"slices"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// A record may have a key in the app that its source row has no more: until the app is told, another row's
+// create with that key would be written over it. Such keys are noted when intake learns of it, by record, and
+// forgotten when the app has answered. Keys that a row still has need no note: no other row has them.
+
+// appKeys are the keys that the app may have for a record, as far as shadow and wanted states say.
+func (r *rec) appKeys() (keys [3]change.Value) {
+	if r.sh.Standing == state.InApp {
+		keys[0] = r.sh.AppKey
+	}
+	if r.fl != nil && r.fl.want.Want == state.Put {
+		keys[1] = r.fl.want.Key
+	}
+	if r.pd != nil && r.pd.Unknown {
+		keys[2] = r.pd.Key
+	}
+	return keys
+}
+
+// leaving returns the noted keys of a record.
+func (u *unit) leaving(r *rec) ([]string, error) {
+	if !r.sh.Leaving {
+		return nil, nil
+	}
+	return u.tx.LeavingByRecord(u.p.id, r.sh.ID)
+}
+
+// leaves notes the keys that a record has, or may have, in the app, but for that of its row (null: the row has
+// none, or it is not known).
+func (u *unit) leaves(r *rec, next change.Value) error {
+	for _, key := range r.appKeys() {
+		if !key.IsNull() && key != next {
+			if err := u.mayHave(r, key.Text()); err != nil {
+				return err
+			}
+		}
+	}
+	if next.IsNull() || !r.sh.Leaving {
+		return nil
+	}
+	return u.forget(r, func(key string) bool { return key == next.Text() })
+}
+
+// mayHave notes one key.
+func (u *unit) mayHave(r *rec, key string) error {
+	if err := u.identify(r); err != nil {
+		return err
+	}
+	have, err := u.leaving(r)
+	if err != nil || slices.Contains(have, key) {
+		return err
+	}
+	u.left++
+	if !r.sh.Leaving {
+		r.sh.Leaving, r.dirtySh = true, true
+	}
+	return u.tx.PutLeaving(u.p.id, key, r.sh.ID)
+}
+
+// gaveUp notes that a record has no other key in the app than this one (null: none at all).
+func (u *unit) gaveUp(r *rec, has change.Value) error {
+	return u.forget(r, func(key string) bool { return has.IsNull() || key != has.Text() })
+}
+
+// forget drops notes.
+func (u *unit) forget(r *rec, which func(key string) bool) error {
+	have, err := u.leaving(r)
+	if err != nil {
+		return err
+	}
+	rest := len(have)
+	for _, key := range have {
+		if !which(key) {
+			continue
+		}
+		if err := u.tx.DeleteLeaving(u.p.id, key, r.sh.ID); err != nil {
+			return err
+		}
+		u.left--
+		rest--
+	}
+	if r.sh.Leaving && rest == 0 {
+		r.sh.Leaving, r.dirtySh = false, true
+	}
+	return nil
+}
+
+// blocked tells whether a record must wait since another one may have its key in the app. One that has nothing on
+// its way (its newest event was refused) is made to give the key up.
+func (u *unit) blocked(r *rec) (bool, error) {
+	w := r.pd
+	inApp := r.sh.Standing == state.InApp
+	// What is unknown is looked for first: see lookByKey.
+	if u.left == 0 || w.Want != state.Put || w.Key.IsNull() || inApp && r.sh.AppKey == w.Key || !inApp && w.Unknown {
+		return false, nil
+	}
+	holders, err := u.tx.LeavingByKey(u.p.id, w.Key.Text())
+	if err != nil {
+		return false, err
+	}
+	blocked := false
+	for _, id := range holders {
+		if id == r.sh.ID {
+			continue
+		}
+		h, err := u.record(id)
+		if err != nil {
+			return false, err
+		}
+		waits, err := u.holds(h, w.Key)
+		if err != nil {
+			return false, err
+		}
+		// A changed key waits for what is about to free it by itself; records that change keys among each other
+		// must not wait in a circle: see passKeys.
+		if waits && (!inApp || h.pd == nil || h.pd.Want != state.Put || len(h.pd.Event) == 0) {
+			blocked = true
+		}
+	}
+	return blocked, nil
+}
+
+// holds tells whether a record may have a noted key, and has it given up when nothing else will do so.
+func (u *unit) holds(h *rec, key change.Value) (bool, error) {
+	drop := func() error { return u.forget(h, func(k string) bool { return k == key.Text() }) }
+	switch {
+	case h.pd != nil || h.fl != nil || u.moving(h.sh.ID):
+		return true, nil
+	case h.sh.Standing != state.InApp, h.sh.AppKey != key:
+		return false, drop()
+	case h.sh.Deleted: // kept in the app on purpose: see own
+		return false, drop()
+	}
+	w := &state.Pending{EventID: h.sh.Seen, Time: u.now, Fingerprint: u.p.print, Layout: u.p.layout, Fields: u.p.unchanged()}
+	u.ledger.Taken++ // an event of our own
+	u.ready(h, w)
+	return true, nil
+}
+
+// unchanged are fields of which none is known.
+func (p *Pipeline) unchanged() []change.Value {
+	fields := make([]change.Value, len(p.fields))
+	for i := range fields {
+		fields[i] = change.Of(change.Unchanged, "")
+	}
+	return fields
+}
+
+// keysOf returns the keys under which the app may have what was sent of an item with no answer, and whether
+// another record may have the item's own key.
+func (p *Pipeline) keysOf(ctx context.Context, it *item) (keys []string, taken bool, err error) {
+	err = p.e.o.Store.View(ctx, func(tx state.Tx) error {
+		if keys, err = tx.LeavingByRecord(p.id, it.want.Record); err != nil || it.want.Key.IsNull() {
+			return err
+		}
+		own := it.want.Key.Text()
+		if !slices.Contains(keys, own) {
+			keys = append([]string{own}, keys...)
+		}
+		holders, err := tx.LeavingByKey(p.id, own)
+		taken = slices.ContainsFunc(holders, func(id int64) bool { return id != it.want.Record })
+		return err
+	})
+	return keys, taken, err
+}
