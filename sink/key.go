@@ -99,8 +99,7 @@ func (u *unit) forget(r *rec, which func(key string) bool) error {
 func (u *unit) blocked(r *rec) (bool, error) {
 	w := r.pd
 	inApp := r.sh.Standing == state.InApp
-	// What is unknown is looked for first: see lookByKey.
-	if u.left == 0 || w.Want != state.Put || w.Key.IsNull() || inApp && r.sh.AppKey == w.Key || !inApp && w.Unknown {
+	if u.left == 0 || w.Want != state.Put || w.Key.IsNull() || inApp && r.sh.AppKey == w.Key {
 		return false, nil
 	}
 	holders, err := u.tx.LeavingByKey(u.p.id, w.Key.Text())
@@ -126,7 +125,7 @@ func (u *unit) blocked(r *rec) (bool, error) {
 			blocked = true
 		}
 	}
-	return blocked, nil
+	return blocked && (inApp || !w.Unknown), nil // what is unknown is looked for first: see lookByKey
 }
 
 // holds tells whether a record may have a noted key, and has it given up when nothing else will do so.
@@ -163,11 +162,11 @@ func (p *Pipeline) keysOf(ctx context.Context, it *item) (keys []string, taken b
 			return err
 		}
 		own := it.want.Key.Text()
-		if !slices.Contains(keys, own) {
-			keys = append([]string{own}, keys...)
-		}
 		holders, err := tx.LeavingByKey(p.id, own)
 		taken = slices.ContainsFunc(holders, func(id int64) bool { return id != it.want.Record })
+		if !taken && !slices.Contains(keys, own) { // it was not sent with a key that is taken
+			keys = append([]string{own}, keys...)
+		}
 		return err
 	})
 	return keys, taken, err

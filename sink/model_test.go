@@ -22,9 +22,11 @@ import (
 )
 
 var (
-	seedFlag   = flag.Uint64("seed", 0, "repeat one run of TestModel")
-	movesFlag  = flag.Bool("moves", true, "TestModel changes keys too")
-	roundsFlag = flag.Int("rounds", 60, "runs of TestModel")
+	seedFlag  = flag.Uint64("seed", 0, "repeat one run of TestModel")
+	movesFlag = flag.Bool("moves", true, "TestModel changes keys too")
+	// Between the two halves of an exchange both rows have one code; what is sent then is repaired, not prevented.
+	exchangeFlag = flag.Bool("exchange", false, "TestModel exchanges unique values between rows in one transaction")
+	roundsFlag   = flag.Int("rounds", 60, "runs of TestModel")
 )
 
 // TestModel does random things to a table while a vendor fails at random, messages come
@@ -54,10 +56,18 @@ func TestModel(t *testing.T) {
 
 type mrow struct {
 	id, ver, ident    int
+	code              int
 	email, name, plan string
 }
 
-func (r *mrow) row() change.Row { return row(r.id, r.email, r.name, r.plan, r.ver, r.ident) }
+func (r *mrow) row() change.Row {
+	vs := row(r.id, r.email, r.name, r.plan, r.ver, r.ident)
+	vs[6] = change.OfInt(int64(r.code))
+	return vs
+}
+
+// poisoned tells whether the vendor refuses a record for good.
+func poisoned(ver string) bool { return strings.HasSuffix(ver, "3") }
 
 type model struct {
 	t      *testing.T
@@ -66,7 +76,10 @@ type model struct {
 	p      *plant
 	v      *sinktest.Vendor
 	rows   map[int]*mrow // by id
+	byCode bool          // the app's key is the code
+	poison bool          // the vendor refuses some
 	ident  int
+	logs   sync.Mutex
 	log    []string
 	mu     sync.Mutex
 	vers   map[string]int    // by app id: highest version seen
@@ -101,7 +114,21 @@ func newModel(t *testing.T, seed uint64) *model {
 			return value
 		}
 	}
+	if m.byCode = partitions == 1 && m.rnd.IntN(2) == 0; m.byCode {
+		t.Log("the app's key is the code")
+	}
+	if m.poison = m.rnd.IntN(3) == 0; m.poison {
+		m.v.Poison = func(c sink.Change) bool {
+			for _, f := range c.Fields {
+				if f.Name == "ver" {
+					return poisoned(f.Value.Text())
+				}
+			}
+			return false
+		}
+	}
 	m.p = newPlant(t, m.v, partitions, func(s *sink.Spec) {
+		s.Program = program{print: "1", byCode: m.byCode}
 		s.Guard = sink.Guard{Deletes: sink.Quota{Share: -1, Count: -1}, Changes: sink.Quota{Share: -1, Count: -1}, Creates: sink.Quota{Share: -1, Count: -1}}
 		s.OnDelete = []string{"archive", "delete"}[m.rnd.IntN(2)]
 	})
@@ -117,23 +144,31 @@ func (m *model) chance(n int) int {
 }
 
 // fault is called with the vendor locked.
-func (m *model) fault(call int, _ sink.Action, changes []sink.Change) sinktest.Fault {
-	if !m.faults.Load() {
-		return sinktest.None
+func (m *model) fault(call int, action sink.Action, changes []sink.Change) (fault sinktest.Fault) {
+	if m.faults.Load() {
+		switch r := m.chance(100); {
+		case r < 6:
+			fault = sinktest.Busy
+		case r < 12:
+			fault = sinktest.Drop
+		case r < 20:
+			fault = sinktest.DropAfter
+		case r < 24:
+			fault = sinktest.Broken
+		case r < 30:
+			fault = sinktest.Partial
+		}
 	}
-	switch r := m.chance(100); {
-	case r < 6:
-		return sinktest.Busy
-	case r < 12:
-		return sinktest.Drop
-	case r < 20:
-		return sinktest.DropAfter
-	case r < 24:
-		return sinktest.Broken
-	case r < 30:
-		return sinktest.Partial
+	var text strings.Builder
+	for _, c := range changes {
+		fmt.Fprintf(&text, " [%s app id %s key %s:", c.Ref, c.AppID, c.Key.Value.Text())
+		for _, f := range c.Fields {
+			fmt.Fprintf(&text, " %s=%s", f.Name, f.Value.Text())
+		}
+		text.WriteString("]")
 	}
-	return sinktest.None
+	m.logf("    call %d: %s fault %d%s", call, action, fault, text.String())
+	return fault
 }
 
 func (m *model) observe(action sink.Action, id string, fields map[string]string) error {
@@ -147,9 +182,10 @@ func (m *model) observe(action sink.Action, id string, fields map[string]string)
 	if err != nil {
 		return fmt.Errorf("record %s has no version", id)
 	}
-	if ver < m.vers[id] {
+	if ver < m.vers[id] && !m.byCode {
 		return fmt.Errorf("record %s: version %d after %d", id, ver, m.vers[id])
 	}
+	m.logf("    record %s: %v", id, fields)
 	m.vers[id] = ver
 	for other, ident := range m.owner {
 		if other != id && ident == fields["ident"] {
@@ -222,7 +258,31 @@ func (m *model) settle() {
 }
 
 func (m *model) logf(format string, args ...any) {
+	m.logs.Lock()
+	defer m.logs.Unlock()
 	m.log = append(m.log, fmt.Sprintf(format, args...))
+}
+
+// code returns one that no row has.
+func (m *model) code() int {
+	for {
+		code := 1 + m.rnd.IntN(30)
+		free := true
+		for _, r := range m.rows {
+			free = free && r.code != code
+		}
+		if free {
+			return code
+		}
+	}
+}
+
+// key is the key that a row has in the app.
+func (m *model) key(r *mrow) string {
+	if m.byCode {
+		return itoa(r.code)
+	}
+	return itoa(r.id)
 }
 
 // act does one transaction to the table.
@@ -237,11 +297,25 @@ func (m *model) act() {
 			m.ident++
 			// Versions of a key only grow, whoever has it: an older row's late write would be seen.
 			r = &mrow{id: id, ver: m.ident * 1000, ident: m.ident, name: "n" + itoa(m.rnd.IntN(3)), plan: m.plan()}
-			r.email = m.email(r)
+			r.email, r.code = m.email(r), m.code()
 			m.rows[id] = r
 			s.insert(r.row())
 			m.logf("insert %+v", *r)
 		case r == nil:
+		case m.byCode && k < 4: // to another code, which may be another row's for a while yet
+			other := m.rows[1+m.rnd.IntN(20)]
+			r.ver++
+			if other == nil || other == r || !*exchangeFlag {
+				r.code = m.code()
+				s.update(r.row())
+				m.logf("recode %+v", *r)
+				break
+			}
+			other.ver++
+			r.code, other.code = other.code, r.code
+			s.update(r.row())
+			s.update(other.row())
+			m.logf("exchange codes of %+v and %+v", *r, *other)
 		case k < 10, k >= 14 && !*movesFlag:
 			r.ver++
 			r.name, r.plan = "n"+itoa(m.rnd.IntN(3)), m.plan()
@@ -405,9 +479,9 @@ func (m *model) check() {
 	live := m.v.Live()
 	refused := 0
 	for id, r := range m.rows {
-		have := live[itoa(id)]
+		have := live[m.key(r)]
 		switch {
-		case r.email == "" && r.plan != "test":
+		case r.plan != "test" && (r.email == "" || m.poison && poisoned(itoa(r.ver))):
 			refused++ // the app may have the state before, under this key or its former
 			continue
 		case r.plan == "test":
@@ -432,10 +506,10 @@ func (m *model) check() {
 		for _, r := range m.rows {
 			found = found || itoa(r.ident) == ident
 		}
-		// A key whose row is refused keeps its older state, which may be of a row that was deleted before.
-		n, _ := strconv.Atoi(key)
-		if r := m.rows[n]; r != nil && r.email == "" {
-			found = true
+		// A key whose row is refused keeps its older state, which may be of a row that was deleted before; it gives the
+		// key up when another row needs it.
+		for _, r := range m.rows {
+			found = found || (m.key(r) == key || strings.HasPrefix(key, "#")) && (r.email == "" || m.poison && poisoned(itoa(r.ver)))
 		}
 		if !found {
 			m.t.Errorf("the app has %v under %s, which the table has not", have, key)

@@ -14,7 +14,8 @@ import (
 	"github.com/penstock-cdc/penstock/state"
 )
 
-// customers is the table of the tests: ver counts a row's versions, ident stays with a row whatever its id.
+// customers is the table of the tests: ver counts a row's versions, ident stays with a row whatever its id, code is
+// unique and another row may have it after.
 var customers = (&change.Table{
 	Database: "shop", Schema: "public", Name: "customers", Topic: "shop.public.customers", Key: []int{0},
 	Columns: []change.Column{
@@ -24,13 +25,15 @@ var customers = (&change.Table{
 		{Name: "plan", Kind: change.String, Type: "text", Nullable: true},
 		{Name: "ver", Kind: change.Int, Type: "bigint"},
 		{Name: "ident", Kind: change.Int, Type: "bigint"},
+		{Name: "code", Kind: change.Int, Type: "bigint"},
 	},
 }).Seal()
 
 // program is the tests' transform: plan "test" is filtered, an empty e-mail rejected.
 type program struct {
-	print string
-	fill  bool
+	print  string
+	fill   bool
+	byCode bool // the app's key is code, not id
 }
 
 func (p program) Fields() []sink.FieldSpec {
@@ -59,6 +62,9 @@ func (w worker) Eval(e *change.Event, m *sink.Made) {
 		return
 	}
 	m.Outcome, m.Key, m.Match = sink.Pass, change.OfString(r[0].Text()), r[1]
+	if w.p.byCode {
+		m.Key = change.OfString(r[6].Text())
+	}
 	m.Fields = append(m.Fields[:0], r[1], r[2], r[4], r[5], change.OfString("lead"))
 	if w.p.fill {
 		m.Fields = append(m.Fields, r[2])
@@ -80,7 +86,8 @@ func newShop(partitions int) *shop {
 func (s *shop) begin() { s.commit += 10; s.order = 0 }
 
 func row(id int, email, name, plan string, ver, ident int) change.Row {
-	return change.Row{change.OfInt(int64(id)), change.OfString(email), change.OfString(name), change.OfString(plan), change.OfInt(int64(ver)), change.OfInt(int64(ident))}
+	return change.Row{change.OfInt(int64(id)), change.OfString(email), change.OfString(name), change.OfString(plan), change.OfInt(int64(ver)), change.OfInt(int64(ident)),
+		change.OfInt(int64(id))}
 }
 
 func (s *shop) emit(e change.Event) {
