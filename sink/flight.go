@@ -144,9 +144,14 @@ func (d *dispatcher) passKeys(ctx context.Context, f *flight, l Limits) {
 	var items []*item
 	for _, it := range f.items {
 		var conflict *ConflictError
-		if it.state == refused && it.action == Update && (!it.adopt || it.want.Unknown) && it.base.AppKey != it.want.Key && errors.As(it.result.Err, &conflict) {
-			items = append(items, it)
+		if it.state != refused || it.action != Update || it.adopt && it.found.IsNull() || it.base.AppKey == it.want.Key || !errors.As(it.result.Err, &conflict) {
+			continue
 		}
+		if it.base.AppID == "" {
+			it.state = failed // only its key says that it is ours: that must be written down before the key is cleared
+			continue
+		}
+		items = append(items, it)
 	}
 	if len(items) == 0 {
 		return

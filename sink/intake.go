@@ -518,6 +518,10 @@ func (u *unit) want(r *rec, t *taken) error {
 		u.ledger.Unchanged++
 		return u.leaves(r, t.appKey)
 	}
+	keySent, err := u.noted(r, t.appKey)
+	if err != nil {
+		return err
+	}
 	if err := u.leaves(r, t.appKey); err != nil {
 		return err
 	}
@@ -531,6 +535,7 @@ func (u *unit) want(r *rec, t *taken) error {
 	if o := r.pd; o != nil {
 		u.supersede(r)
 		w.Unknown, w.RemovalSent = o.Unknown, o.RemovalSent
+		w.KeySent = o.Unknown && (keySent || o.KeySent && o.Key == w.Key)
 		if u.limit(kind) < 0 {
 			w.Seq = o.Seq
 		}

@@ -13,17 +13,47 @@ import (
 // forgotten when the app has answered. Keys that a row still has need no note: no other row has them.
 
 // appKeys are the keys that the app may have for a record, as far as shadow and wanted states say.
-func (r *rec) appKeys() (keys [3]change.Value) {
+func (u *unit) appKeys(r *rec) (keys [3]change.Value, err error) {
 	if r.sh.Standing == state.InApp {
 		keys[0] = r.sh.AppKey
 	}
-	if r.fl != nil && r.fl.want.Want == state.Put {
-		keys[1] = r.fl.want.Key
+	if r.fl != nil {
+		sent, err := u.sentKey(r.fl.want)
+		if err != nil {
+			return keys, err
+		}
+		if sent {
+			keys[1] = r.fl.want.Key
+		}
 	}
-	if r.pd != nil && r.pd.Unknown {
+	if r.pd != nil && r.pd.Unknown && r.pd.KeySent {
 		keys[2] = r.pd.Key
 	}
-	return keys
+	return keys, nil
+}
+
+// sentKey tells whether a wanted state that is among the intents may have been sent with its key. What was unknown
+// before is looked for first, and is not sent while another record may have its key: see lookByKey.
+func (u *unit) sentKey(w *state.Pending) (bool, error) {
+	if w.Want != state.Put || w.Key.IsNull() {
+		return false, nil
+	}
+	if !w.Unknown || w.KeySent || u.left == 0 {
+		return true, nil
+	}
+	holders, err := u.tx.LeavingByKey(u.p.id, w.Key.Text())
+	return !others(holders, w.Record), err
+}
+
+// others tells whether there is another record than this one.
+func others(holders []int64, record int64) bool {
+	return slices.ContainsFunc(holders, func(id int64) bool { return id != record })
+}
+
+// noted tells whether a key is among a record's.
+func (u *unit) noted(r *rec, key change.Value) (bool, error) {
+	have, err := u.leaving(r)
+	return !key.IsNull() && slices.Contains(have, key.Text()), err
 }
 
 // leaving returns the noted keys of a record.
@@ -37,7 +67,11 @@ func (u *unit) leaving(r *rec) ([]string, error) {
 // leaves notes the keys that a record has, or may have, in the app, but for that of its row (null: the row has
 // none, or it is not known).
 func (u *unit) leaves(r *rec, next change.Value) error {
-	for _, key := range r.appKeys() {
+	keys, err := u.appKeys(r)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
 		if !key.IsNull() && key != next {
 			if err := u.mayHave(r, key.Text()); err != nil {
 				return err
@@ -162,11 +196,11 @@ func (p *Pipeline) keysOf(ctx context.Context, it *item) (keys []string, taken b
 			return err
 		}
 		own := it.want.Key.Text()
-		holders, err := tx.LeavingByKey(p.id, own)
-		taken = slices.ContainsFunc(holders, func(id int64) bool { return id != it.want.Record })
-		if !taken && !slices.Contains(keys, own) { // it was not sent with a key that is taken
+		if it.want.KeySent && !slices.Contains(keys, own) {
 			keys = append([]string{own}, keys...)
 		}
+		holders, err := tx.LeavingByKey(p.id, own)
+		taken = others(holders, it.want.Record)
 		return err
 	})
 	return keys, taken, err

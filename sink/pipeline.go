@@ -178,10 +178,15 @@ func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
 				return fmt.Errorf("settle intent %d: record %d is not there", in.ID, w.Record)
 			}
 			removal := w.RemovalSent || w.Want != state.Put
+			keySent, err := u.sentKey(w)
+			if err != nil {
+				return err
+			}
 			if r.pd != nil {
 				u.ledger.Pending--
 				u.ledger.Superseded++
 				r.pd.Unknown, r.pd.RemovalSent = true, removal
+				r.pd.KeySent = keySent && r.pd.Want == state.Put && r.pd.Key == w.Key
 				u.putPending(r, r.pd)
 				continue
 			}
@@ -189,7 +194,7 @@ func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
 			if w.Unknown {
 				r.before = keyUnknown
 			}
-			w.Unknown, w.RemovalSent = true, removal
+			w.Unknown, w.RemovalSent, w.KeySent = true, removal, keySent
 			u.putPending(r, w)
 		}
 		return u.tx.DeleteIntent(p.id, in.ID)

@@ -46,10 +46,17 @@ func (u *unit) giveUp(r *rec, t *taken) error {
 	if !older.Unknown {
 		return nil
 	}
-	w := &state.Pending{EventID: t.id, Time: t.time, Fingerprint: u.p.print, Layout: u.p.layout, Key: older.Key, Fields: u.p.unchanged(), Unknown: true, RemovalSent: older.RemovalSent}
+	u.settleLater(r, older, t.id, t.time)
+	return nil
+}
+
+// settleLater finds out what the app has of a record whose wanted state was given up after it, or one before, was
+// sent with no answer.
+func (u *unit) settleLater(r *rec, older *state.Pending, id change.ID, at int64) {
+	w := &state.Pending{EventID: id, Time: at, Fingerprint: u.p.print, Layout: u.p.layout, Key: older.Key, Fields: u.p.unchanged(),
+		Unknown: true, RemovalSent: older.RemovalSent, KeySent: older.KeySent}
 	u.ledger.Taken++ // an event of our own
 	u.ready(r, w)
-	return nil
 }
 
 // supersedeQuarantine takes a record's entry out, since there is a newer event of its key.

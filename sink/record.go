@@ -284,9 +284,17 @@ func (u *unit) rekind(r *rec) error {
 
 // refused puts an item's event into the quarantine, unless a newer one of its key is there.
 func (u *unit) refused(r *rec, it *item) error {
-	if it.want.Unknown && it.found.IsNull() && r.sh.AppKey != it.want.Key && !it.want.Key.IsNull() {
+	if it.want.Unknown && it.want.KeySent && it.found.IsNull() && r.sh.AppKey != it.want.Key && !it.want.Key.IsNull() {
 		if err := u.mayHave(r, it.want.Key.Text()); err != nil { // from before
 			return err
+		}
+	}
+	if it.want.RemovalSent && r.sh.Standing == state.InApp { // it was refused before it could be seen whether the record is there
+		if r.pd != nil {
+			r.pd.Unknown, r.pd.RemovalSent = true, true
+			u.putPending(r, r.pd)
+		} else {
+			defer u.settleLater(r, it.want, it.want.EventID, it.want.Time)
 		}
 	}
 	if r.pd != nil || r.sh.Rejected {
@@ -331,7 +339,7 @@ func (u *unit) absent(r *rec, it *item) error {
 			u.ledger.Superseded++
 			return u.rekind(r)
 		}
-		w.Queue, w.Unknown, w.RemovalSent = state.QueueOf(state.Create, w.Queue.Lane(), false), false, false
+		w.Queue, w.Unknown, w.RemovalSent, w.KeySent = state.QueueOf(state.Create, w.Queue.Lane(), false), false, false, false
 		u.ledger.Pending++
 		u.putPending(r, w)
 		return nil
@@ -349,7 +357,7 @@ func (u *unit) absent(r *rec, it *item) error {
 		w = r.pd
 		*u.place(w.Queue)--
 	}
-	w.Queue, w.Unknown, w.RemovalSent = state.Held, false, false
+	w.Queue, w.Unknown, w.RemovalSent, w.KeySent = state.Held, false, false, false
 	u.ledger.Held++
 	u.putPending(r, w)
 	return nil
@@ -363,12 +371,14 @@ func (u *unit) again(r *rec, it *item) int64 {
 		u.ledger.Superseded++
 		if unknown && !r.pd.Unknown || removal {
 			r.pd.Unknown, r.pd.RemovalSent = unknown, removal
+			r.pd.KeySent = (it.state == unsure || it.want.KeySent) && it.want.Want == state.Put && r.pd.Want == state.Put && it.want.Key == r.pd.Key
 			u.putPending(r, r.pd)
 		}
 		return 0
 	}
 	w := *it.want
 	w.Unknown, w.RemovalSent, w.Due = unknown, removal, 0
+	w.KeySent = w.Want == state.Put && unknown && (w.KeySent || it.state == unsure)
 	if it.result.Err != nil {
 		w.Error = it.result.Err.Error()
 	}
