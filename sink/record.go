@@ -71,14 +71,25 @@ func (d *dispatcher) record(f *flight) error {
 // settle brings a record up to an item's outcome. It returns when the item may be tried again, Unix ms, 0 for at once or never.
 func (u *unit) settle(r *rec, it *item) (int64, error) {
 	u.ledger.Pending--
+	// What is sent again has its key still, even if its row has another by now.
+	var again change.Value
+	if r.pd == nil && (it.state == todo || it.state == failed || it.state == unsure) {
+		again = it.want.Key
+	}
 	if it.bare && it.state != applied {
 		r.sh.AppKey, r.dirtySh = change.Value{}, true
-		if err := u.gaveUp(r, change.Value{}); err != nil {
+		if err := u.gaveUp(r, again); err != nil {
 			return 0, err
 		}
 	}
 	if it.looked && it.state != applied {
-		if err := u.looked(r, it); err != nil {
+		if err := u.looked(r, it, again); err != nil {
+			return 0, err
+		}
+	}
+	if w := it.want; again.IsNull() && w.Want == state.Put && !w.Unknown && (it.state == todo || it.state == failed || it.state == refused) && (r.sh.Standing != state.InApp || r.sh.AppKey != w.Key) {
+		// Nothing was done with its key.
+		if err := u.forget(r, func(key string) bool { return key == w.Key.Text() }); err != nil {
 			return 0, err
 		}
 	}
@@ -97,14 +108,14 @@ func (u *unit) settle(r *rec, it *item) (int64, error) {
 }
 
 // looked notes what was found of what was sent with no answer.
-func (u *unit) looked(r *rec, it *item) error {
+func (u *unit) looked(r *rec, it *item, again change.Value) error {
 	if it.found.IsNull() {
 		// Nothing is unknown any more, unless it was sent again.
 		it.want.Unknown, it.want.RemovalSent = it.state == unsure, false
 		if it.state == unsure {
 			return nil
 		}
-		return u.gaveUp(r, change.Value{})
+		return u.gaveUp(r, again)
 	}
 	err := u.tx.Own(u.p.id, it.appID, r.sh.ID)
 	if errors.Is(err, state.ErrOwned) {
