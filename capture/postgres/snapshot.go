@@ -134,7 +134,12 @@ func (s *Source) snapshot(ctx context.Context, srv *server, r *resume, tables []
 	if !joining {
 		r.Snapshot, r.LSN, r.Last = snapshotDone, point, 0
 	}
-	return rd.commit()
+	if err := rd.commit(); err != nil {
+		return err
+	}
+	// What was read is durable before anything is streamed: a crash then must not read it again, since the
+	// changes between the two would be in neither.
+	return output(out.Flush(ctx))
 }
 
 func (rd *reading) commit() error {
