@@ -61,15 +61,16 @@ func (it *item) plan(p *Pipeline) bool {
 	it.write, it.sent = it.write[:0], it.sent[:0]
 	fields := p.remap(w.Layout, w.Fields)
 	known := it.appID != ""
-	if !known && w.Key.IsNull() {
+	key := it.key()
+	if !known && key.IsNull() {
 		it.state = nothing // only a key to give up, and nothing in the app
 		return false
 	}
 	it.action = Upsert
 	if known {
 		it.action = Update
-		if it.bare || it.found.IsNull() && (it.adopt || w.Unknown || it.base.AppKey != w.Key) || !it.found.IsNull() && it.found.Text() != w.Key.Text() {
-			it.write = append(it.write, Field{p.spec.Program.KeyField(), w.Key})
+		if it.bare || it.found.IsNull() && (it.adopt || w.Unknown || it.base.AppKey != key) || !it.found.IsNull() && it.found.Text() != key.Text() {
+			it.write = append(it.write, Field{p.spec.Program.KeyField(), key})
 		}
 	}
 	sure := known && !w.Unknown && !it.adopt
@@ -109,7 +110,7 @@ func (d *dispatcher) push(ctx context.Context, f *flight, action Action, items [
 	}
 	changes := make([]Change, len(items))
 	for i, it := range items {
-		changes[i] = Change{Ref: it.ref(), AppID: it.appID, Key: Field{f.p.spec.Program.KeyField(), it.want.Key}, Fields: it.write}
+		changes[i] = Change{Ref: it.ref(), AppID: it.appID, Key: Field{f.p.spec.Program.KeyField(), it.key()}, Fields: it.write}
 		if action != Upsert && action != Update {
 			changes[i].Fields = nil
 		}

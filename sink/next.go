@@ -37,6 +37,14 @@ type item struct {
 	due    time.Duration // to wait before the next try
 }
 
+// key is the key that the record is to have in the app.
+func (it *item) key() change.Value {
+	if !it.found.IsNull() && len(it.want.Event) == 0 {
+		return it.found // only to be settled: see settleLater
+	}
+	return it.want.Key
+}
+
 // itemState is where an item's way has come to.
 type itemState uint8
 

@@ -51,10 +51,16 @@ func (u *unit) giveUp(r *rec, t *taken) error {
 }
 
 // settleLater finds out what the app has of a record whose wanted state was given up after it, or one before, was
-// sent with no answer.
+// sent with no answer. The key stays what it is in the app: the row may have another by now.
 func (u *unit) settleLater(r *rec, older *state.Pending, id change.ID, at int64) {
 	w := &state.Pending{EventID: id, Time: at, Fingerprint: u.p.print, Layout: u.p.layout, Key: older.Key, Fields: u.p.unchanged(),
 		Unknown: true, RemovalSent: older.RemovalSent, KeySent: older.KeySent}
+	switch {
+	case r.sh.Standing == state.InApp:
+		w.Key = r.sh.AppKey
+	case !w.KeySent:
+		w.Key = change.Value{} // it is looked for under the noted ones
+	}
 	u.ledger.Taken++ // an event of our own
 	u.ready(r, w)
 }

@@ -217,7 +217,7 @@ func (u *unit) wrote(s *state.Shadow, it *item) {
 		}
 	}
 	s.Sent, s.Stored, s.Layout = sent, stored, u.p.layout
-	s.AppKey, s.Applied, s.Time = it.want.Key, it.want.EventID, u.now
+	s.AppKey, s.Applied, s.Time = it.key(), it.want.EventID, u.now
 }
 
 func setStored(all []state.Stored, f state.Stored) []state.Stored {

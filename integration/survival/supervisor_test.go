@@ -27,6 +27,7 @@ type supervisor struct {
 
 	mu      sync.Mutex
 	process *binary.Process
+	told    *binary.Process // to end, by SIGTERM; a second one would cut its orderly end short
 	ends    map[int]int // how often it ended, by code
 	starts  int
 }
@@ -77,7 +78,13 @@ func (s *supervisor) stop(p *binary.Process, hard bool) error {
 		p.Wait()
 		return nil
 	}
-	p.Signal(syscall.SIGTERM)
+	s.mu.Lock()
+	told := s.told == p
+	s.told = p
+	s.mu.Unlock()
+	if !told {
+		p.Signal(syscall.SIGTERM)
+	}
 	select {
 	case <-p.Done():
 	case <-time.After(stopTimeout):
@@ -96,7 +103,11 @@ func (s *supervisor) stop(p *binary.Process, hard bool) error {
 func (s *supervisor) signal(sig syscall.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.process != nil {
-		s.process.Signal(sig)
+	if s.process == nil || sig == syscall.SIGTERM && s.told == s.process {
+		return
 	}
+	if sig == syscall.SIGTERM {
+		s.told = s.process
+	}
+	s.process.Signal(sig)
 }
