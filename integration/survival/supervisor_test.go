@@ -28,7 +28,7 @@ type supervisor struct {
 	mu      sync.Mutex
 	process *binary.Process
 	told    *binary.Process // to end, by SIGTERM; a second one would cut its orderly end short
-	ends    map[int]int // how often it ended, by code
+	ends    map[int]int     // how often it ended, by code
 	starts  int
 }
 
