@@ -191,13 +191,14 @@ func TestAnswerIsLost(t *testing.T) {
 	}
 	for name, answer := range answers {
 		address, requests := raw(t, func(conn net.Conn, _ int) { _, _ = io.WriteString(conn, answer); _ = conn.Close() })
-		c := client(t, address, func(o *rest.Options) { o.MaxReply = 500 })
+		// A client each: a connection that is kept may be closed when the next call comes.
+		fresh := func() *rest.Client { return client(t, address, func(o *rest.Options) { o.MaxReply = 500 }) }
 		r := write()
 		r.Into = &struct{ A int }{}
-		_, err := c.Do(t.Context(), r)
+		_, err := fresh().Do(t.Context(), r)
 		check(t, name, err, "unknown")
 		r.Writes = false
-		_, err = c.Do(t.Context(), r)
+		_, err = fresh().Do(t.Context(), r)
 		check(t, name+", read", err, "plain")
 		if got := requests.Load(); got != 2 {
 			t.Errorf("%s: %d requests arrived for 2 calls", name, got)
