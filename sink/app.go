@@ -38,6 +38,12 @@ type Describer interface {
 	Describe(ctx context.Context, object string) (Object, error)
 }
 
+// Eraser is an App that can forget a person for good, as privacy law asks; what it erased it never takes back.
+type Eraser interface {
+	// Erase erases the record of that id, archived or not. A record that is not there is no error.
+	Erase(ctx context.Context, object, id string) error
+}
+
 // Action is what to do with a record.
 type Action uint8
 
@@ -77,6 +83,9 @@ type Result struct {
 	Created bool
 	// Stored has fields as the app says that it stores them, where it says so: its canonical form.
 	Stored []Field
+	// Kept names fields that the app left as they were by a rule of its own (a stage that only moves forward):
+	// an outcome, not an error. Stored has what it keeps.
+	Kept []string
 	// Err is nil when the app has taken the change over; else Reject, RetryAfter,
 	// Halt, Unknown, Conflict, Gone or, to be tried again with back-off, any other.
 	Err error
@@ -88,6 +97,9 @@ type Record struct {
 	Archived bool
 	Fields   map[string]string // "" is an empty field
 	Updated  time.Time
+	// Merged are the ids of records that were merged into this one, in a read by id, where the app says so. An id
+	// that comes back neither as ID nor here is erased, or archived too long ago to be restored.
+	Merged []string
 }
 
 // Limits is how an app wants to be called. Zero fields: 1 a batch, 1 at once, no pace.
@@ -98,6 +110,9 @@ type Limits struct {
 	// Calls in a Window, all objects together; learned from the app's answers where it says so.
 	Calls  int
 	Window time.Duration
+	// Day is the quota of calls in a day, for all that call this account, and DayLeft what the app last said is left
+	// of it; 0 and 0: it says nothing.
+	Day, DayLeft int
 }
 
 // Object describes an app's object.

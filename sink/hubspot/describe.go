@@ -30,17 +30,19 @@ type property struct {
 	} `json:"modificationMetadata"`
 }
 
-// Describe lists an object's properties. A contact's email counts as unique though
-// HubSpot does not mark it so: it keeps it unique, and takes upserts by it.
+// Describe lists an object's properties, with those that its schema requires. A
+// contact's email counts as unique though HubSpot does not mark it so: it keeps it
+// unique, and takes upserts by it.
 func (a *app) Describe(ctx context.Context, object string) (sink.Object, error) {
-	if !slices.Contains(Objects, object) {
-		return sink.Object{}, fmt.Errorf("describe %s: hubspot has %s", object, strings.Join(Objects, ", "))
+	path, err := a.object(ctx, object)
+	if err != nil {
+		return sink.Object{}, fmt.Errorf("describe %s: %w", object, err)
 	}
 	var answer struct {
 		Results []property `json:"results"`
 	}
-	err := a.call(ctx, rest.Request{
-		Method: http.MethodGet, Path: a.path("properties", object), Template: a.path("properties", "{object}"), Into: &answer,
+	err = a.call(ctx, rest.Request{
+		Method: http.MethodGet, Path: a.path("properties", path), Template: a.path("properties", "{object}"), Into: &answer,
 	})
 	if err != nil {
 		return sink.Object{}, fmt.Errorf("describe %s: %w", object, err)
@@ -48,10 +50,16 @@ func (a *app) Describe(ctx context.Context, object string) (sink.Object, error) 
 	if len(answer.Results) == 0 {
 		return sink.Object{}, fmt.Errorf("describe %s: hubspot lists no properties", object)
 	}
+	required, err := a.required(ctx, path)
+	if err != nil {
+		return sink.Object{}, fmt.Errorf("describe %s: %w", object, err)
+	}
 	described := sink.Object{Name: object, Archivable: true}
 	for i := range answer.Results {
 		if p := &answer.Results[i]; p.Name != "" && !bool(p.Archived) {
-			described.Fields = append(described.Fields, p.field(object))
+			f := p.field(object)
+			f.Required = slices.Contains(required, p.Name)
+			described.Fields = append(described.Fields, f)
 		}
 	}
 	slices.SortFunc(described.Fields, func(x, y sink.ObjectField) int { return strings.Compare(x.Name, y.Name) })

@@ -1,4 +1,4 @@
-// Package hubspot writes contacts, companies and deals into HubSpot's CRM.
+// Package hubspot writes contacts, companies, deals and custom objects into HubSpot's CRM.
 //
 // API: the dated CRM API, by default 2026-09 (/crm/objects/2026-09/{object}/batch/...);
 // v1 to v4 lose their support in 2027. Setting api_version = "v3" uses the old paths,
@@ -17,8 +17,11 @@
 //
 // Deleting: the API's delete is the archive: a record goes to the recycle bin, can be
 // restored for 90 days and is gone after that. Archive and Remove are therefore the
-// same here. GDPR delete is another thing (it also bars an address from coming back) and
-// is never used.
+// same here. GDPR delete is another thing, for contacts alone: it cannot be undone and
+// may bar an address from coming back. Only Erase does it.
+//
+// Lifecycle stages only move forward: HubSpot answers a step back as done and leaves the
+// stage as it was, which is told as Kept.
 //
 // Docs: developers.hubspot.com/docs/api-reference/latest/crm/objects/contacts/batch/upsert-contacts,
 // .../docs/api-reference/error-handling, .../docs/developer-tooling/platform/usage-guidelines.
@@ -26,6 +29,7 @@ package hubspot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -48,9 +52,6 @@ const (
 	tenSeconds = 10 * time.Second
 	freeCalls  = 100
 )
-
-// Objects are the objects that records can be written to.
-var Objects = []string{"contacts", "companies", "deals"}
 
 // Config is an app "hubspot" block.
 type Config struct {
@@ -130,12 +131,17 @@ type app struct {
 	learned atomic.Pointer[pace]
 	search  *rate.Limiter
 	uniques sync.Map // object.property of those known to have unique values
+	customs sync.Map // custom object's name -> as paths have it
+	day     atomic.Pointer[quota]
 }
 
 type pace struct {
 	calls  int
 	window time.Duration
 }
+
+// quota is a day's calls of the whole account, and what is left of them.
+type quota struct{ calls, left int }
 
 // Open makes the app of a checked configuration. It makes no call.
 func Open(c *Config, name string, env rest.Env) (sink.App, error) {
@@ -169,7 +175,11 @@ func (a *app) Limits(string) sink.Limits {
 	} else {
 		p.calls = max(1, p.calls*97/100)
 	}
-	return sink.Limits{Batch: maxBatch, Read: maxBatch, Concurrent: concurrent, Calls: p.calls, Window: p.window}
+	l := sink.Limits{Batch: maxBatch, Read: maxBatch, Concurrent: concurrent, Calls: p.calls, Window: p.window}
+	if q := a.day.Load(); q != nil {
+		l.Day, l.DayLeft = q.calls, q.left
+	}
+	return l
 }
 
 // Ping reads one property's definition: a key with no rights to any object fails it.
@@ -189,6 +199,9 @@ func (a *app) path(area, object string) string {
 	return "/crm/" + area + "/" + a.version + "/" + object
 }
 
+// errToken is what is wrong when no call can be made with the token.
+var errToken = errors.New("hubspot refuses the token")
+
 // call makes a call, learns the pace from its answer, and has a refused token
 // confirmed: HubSpot says that a 401 alone is no proof that the token is bad.
 func (a *app) call(ctx context.Context, r rest.Request) error {
@@ -204,7 +217,7 @@ func (a *app) call(ctx context.Context, r rest.Request) error {
 	confirmation, second := a.client.Do(ctx, again)
 	switch {
 	case confirmation.Status == http.StatusUnauthorized:
-		return sink.Halt(fmt.Errorf("app %s: hubspot refuses the token (%w); give a valid one in its secret block and restart", a.name, err))
+		return sink.Halt(fmt.Errorf("app %s: %w (%w); give a valid one in its secret block and restart", a.name, errToken, err))
 	case second == nil:
 		return sink.RetryAfter(err, time.Second)
 	}
@@ -212,6 +225,9 @@ func (a *app) call(ctx context.Context, r rest.Request) error {
 }
 
 func (a *app) learn(h http.Header) {
+	if day := number(h, "X-HubSpot-RateLimit-Daily"); day > 0 && h.Get("X-HubSpot-RateLimit-Daily-Remaining") != "" {
+		a.day.Store(&quota{day, max(0, number(h, "X-HubSpot-RateLimit-Daily-Remaining"))})
+	}
 	calls := number(h, "X-HubSpot-RateLimit-Max")
 	window := time.Duration(number(h, "X-HubSpot-RateLimit-Interval-Milliseconds")) * time.Millisecond
 	if calls < 1 || calls > 100_000 || window < 100*time.Millisecond || window > time.Hour {
@@ -226,4 +242,5 @@ var (
 	_ sink.App       = (*app)(nil)
 	_ sink.Reader    = (*app)(nil)
 	_ sink.Describer = (*app)(nil)
+	_ sink.Eraser    = (*app)(nil)
 )

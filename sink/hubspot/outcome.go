@@ -63,7 +63,7 @@ func shouldRetry(r rest.Request, response rest.Response) error {
 // account's own time zone, which is not told: every zone's midnight is at a quarter of
 // an hour, so that is when to ask again.
 func (f *failure) pause(h http.Header, now time.Time) time.Duration {
-	switch f.Policy {
+	switch f.policy() {
 	case "DAILY":
 		return now.Truncate(15 * time.Minute).Add(15*time.Minute + 5*time.Second).Sub(now)
 	case "SECONDLY":
@@ -74,6 +74,18 @@ func (f *failure) pause(h http.Header, now time.Time) time.Duration {
 		return window
 	}
 	return tenSeconds
+}
+
+// policy is the limit that was reached. Answers without policyName have it in their
+// message ("You have reached your secondly limit."), in lower case.
+func (f *failure) policy() string {
+	if f.Policy != "" {
+		return strings.ToUpper(string(f.Policy))
+	}
+	if m := limitName.FindStringSubmatch(string(f.Message)); m != nil {
+		return strings.ToUpper(m[1])
+	}
+	return ""
 }
 
 // callError is a refusal of a call because of what its records say. As an error it has
@@ -89,8 +101,8 @@ func (e *callError) Error() string {
 	if code := e.code(); code != "" && code != fmt.Sprintf("STATUS_%d", e.status) {
 		text += " " + code
 	}
-	if e.Policy != "" {
-		text += " " + known(string(e.Policy))
+	if e.status == http.StatusTooManyRequests && e.policy() != "" {
+		text += " " + known(e.policy())
 	}
 	if e.ID != "" {
 		text += " (correlation id " + known(string(e.ID)) + ")"
@@ -125,8 +137,9 @@ func (e *callError) outcome(object string) error {
 }
 
 var (
-	existing = regexp.MustCompile(`Existing ID: (\d+)|(\d+) already has that value`)
-	codeForm = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,80}$`)
+	existing  = regexp.MustCompile(`Existing ID: (\d+)|(\d+) already has that value`)
+	limitName = regexp.MustCompile(`(?i)your (\w+) limit`)
+	codeForm  = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,80}$`)
 )
 
 // known lets through only what has the form of a code or an id.
@@ -155,6 +168,12 @@ func (f *failure) problems() []problem {
 		if p.Code != "" {
 			list = append(list, problem{known(string(p.Code)), name})
 		}
+	}
+	if len(list) > 0 {
+		return list
+	}
+	for _, name := range f.Context["properties"] {
+		list = append(list, problem{"REQUIRED_PROPERTY", known(name)}) // "Some required properties were not set."
 	}
 	if len(list) > 0 {
 		return list
@@ -228,14 +247,16 @@ func (f *failure) conflict(problems []problem) error {
 
 // reasons are the codes that a user can do something about.
 var reasons = map[string]string{
-	"PROPERTY_DOESNT_EXIST": "does not exist in this account",
-	"READ_ONLY_VALUE":       "is read-only",
-	"INVALID_OPTION":        "has not this option",
-	"INVALID_EMAIL":         "is no e-mail address that hubspot takes",
-	"INVALID_NUMBER":        "is no number",
-	"INVALID_LONG":          "is no time",
-	"INVALID_DATE":          "is no date at midnight UTC",
-	"STRING_TOO_LONG":       "is too long",
+	"PROPERTY_DOESNT_EXIST":  "does not exist in this account",
+	"READ_ONLY_VALUE":        "is read-only",
+	"REQUIRED_PROPERTY":      "is required, and not set",
+	"VALIDATION_RULE_FAILED": "breaks a validation rule of the account",
+	"INVALID_OPTION":         "has not this option",
+	"INVALID_EMAIL":          "is no e-mail address that hubspot takes",
+	"INVALID_NUMBER":         "is no number",
+	"INVALID_LONG":           "is no time",
+	"INVALID_DATE":           "is no date at midnight UTC",
+	"STRING_TOO_LONG":        "is too long",
 }
 
 // errorFrom says what is wrong with a record's properties, without their values.

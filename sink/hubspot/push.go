@@ -25,9 +25,14 @@ func (a *app) Push(ctx context.Context, object string, action sink.Action, chang
 	if len(changes) > maxBatch {
 		return nil, fmt.Errorf("push %s: %d changes in a batch, hubspot takes %d", object, len(changes), maxBatch)
 	}
-	if !slices.Contains(Objects, object) {
-		return nil, sink.Halt(fmt.Errorf("push %s: penstock writes to %s of hubspot", object, strings.Join(Objects, ", ")))
+	path, err := a.object(ctx, object)
+	if errors.Is(err, errNoObject) {
+		err = sink.Halt(err)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("push %s: %w", object, err)
+	}
+	object = path
 	switch action {
 	case sink.Upsert:
 		return a.write(ctx, object, "upsert", changes, appendUpsert)
@@ -230,7 +235,7 @@ func (b *batch) settle(answer *reply) {
 			continue
 		}
 		settled[i] = true
-		b.results[i] = sink.Result{AppID: string(r.ID), Created: bool(r.New), Stored: stored(&b.changes[i], r)}
+		b.results[i] = sink.Result{AppID: string(r.ID), Created: bool(r.New), Stored: stored(&b.changes[i], r), Kept: kept(&b.changes[i], r)}
 	}
 	for n := range answer.Errors {
 		f := &answer.Errors[n]
@@ -302,6 +307,25 @@ func stored(c *sink.Change, r *result) []sink.Field {
 		}
 	}
 	return fields
+}
+
+// kept tells of a lifecycle stage that HubSpot would have had to move back: it answers
+// with the stage that the record has.
+func kept(c *sink.Change, r *result) []string {
+	const stage = "lifecyclestage"
+	has := string(r.Properties[stage])
+	if has == "" {
+		return nil
+	}
+	for _, f := range c.Fields {
+		if f.Name != stage || f.Value.IsUnchanged() {
+			continue
+		}
+		if sent, err := text(f); err == nil && sent != "" && sent != has {
+			return []string{stage}
+		}
+	}
+	return nil
 }
 
 // refused turns the outcome of a call into the outcome of its changes: alone in its

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/rest"
@@ -12,7 +13,7 @@ import (
 
 // Read reads by object id, by a property with unique values or a contact's email; by
 // any other property through search, which shows writes a few seconds late. A record
-// that was merged into another comes back under the other's id.
+// that was merged into another comes back under the other's id, which names it.
 func (a *app) Read(ctx context.Context, object, field string, values, fields []string) ([]sink.Record, error) {
 	values = distinct(values)
 	if len(values) == 0 {
@@ -21,13 +22,19 @@ func (a *app) Read(ctx context.Context, object, field string, values, fields []s
 	if len(values) > maxBatch {
 		return nil, fmt.Errorf("read %s: %d values in a call, hubspot takes %d", object, len(values), maxBatch)
 	}
+	path, err := a.object(ctx, object)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", object, err)
+	}
+	object = path
 	names := slices.Clone(fields)
 	if field == "id" {
 		live, err := a.batchRead(ctx, object, "", values, names, false)
-		if err != nil || len(live) == len(values) {
+		lost := missing(values, live)
+		if err != nil || len(lost) == 0 {
 			return live, err
 		}
-		archived, err := a.batchRead(ctx, object, "", missing(values, live), names, true)
+		archived, err := a.batchRead(ctx, object, "", lost, names, true)
 		return append(live, archived...), err
 	}
 	if !slices.Contains(names, field) {
@@ -79,9 +86,16 @@ func missing(ids []string, found []sink.Record) []string {
 	have := make(map[string]bool, len(found))
 	for _, r := range found {
 		have[r.ID] = true
+		for _, id := range r.Merged {
+			have[id] = true
+		}
 	}
 	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return have[id] })
 }
+
+// mergedIDs is the property that has the ids of the records merged into one, with
+// semicolons between them.
+const mergedIDs = "hs_merged_object_ids"
 
 type recordID struct {
 	ID string `json:"id"`
@@ -94,8 +108,8 @@ func (a *app) batchRead(ctx context.Context, object, property string, values, na
 		History  []string   `json:"propertiesWithHistory"`
 		Inputs   []recordID `json:"inputs"`
 	}{property, names, []string{}, make([]recordID, len(values))}
-	if names == nil {
-		body.Fields = []string{}
+	if property == "" && !slices.Contains(names, mergedIDs) {
+		body.Fields = append(slices.Clone(names), mergedIDs)
 	}
 	for i, v := range values {
 		body.Inputs[i].ID = v
@@ -170,7 +184,11 @@ func records(results []result, names []string) []sink.Record {
 		for _, name := range names {
 			fields[name] = string(r.Properties[name])
 		}
-		list = append(list, sink.Record{ID: string(r.ID), Archived: bool(r.Archived), Fields: fields, Updated: r.Updated.Time})
+		record := sink.Record{ID: string(r.ID), Archived: bool(r.Archived), Fields: fields, Updated: r.Updated.Time}
+		if ids := string(r.Properties[mergedIDs]); ids != "" {
+			record.Merged = strings.Split(ids, ";")
+		}
+		list = append(list, record)
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package hubspot_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // suite runs the suite of all apps on an object whose key is key.
 func suite(t *testing.T, object, key, text string, bad sink.Field) {
 	sinktest.Run(t, func(t *testing.T) sinktest.Case {
-		a := open(t, "", simulator.Options{}, lookalike.ShuffleResults(1))
+		a := open(t, "", simulator.Options{Data: strings.NewReader(properties + machines)}, lookalike.ShuffleResults(1))
 		return sinktest.Case{App: a.app, Object: object, Key: key, Text: text, Bad: bad, Fail: func(f sinktest.Fault) {
 			switch f {
 			case sinktest.Busy:
@@ -41,5 +42,8 @@ func TestSuite(t *testing.T) {
 	})
 	t.Run("deals", func(t *testing.T) {
 		suite(t, "deals", "erp_id", "dealname", sink.Field{Name: "dealstage", Value: change.OfString("dreaming")})
+	})
+	t.Run("custom objects", func(t *testing.T) {
+		suite(t, "machines", "serial", "model", sink.Field{Name: "weight", Value: change.OfString("heavy")})
 	})
 }
