@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -36,7 +37,7 @@ func load(dir string) *project {
 	p.diags = append(p.diags, cfg.CheckSecrets()...)
 	p.diags = append(p.diags, cfg.CheckSensitive()...)
 	ctx := cfg.EvalContext()
-	env := rest.Env{UserAgent: "penstock/" + version, OnCall: func(call rest.Call) { p.requests.Count(call.App, call.Status, call.Duration) }}
+	env := rest.Env{UserAgent: "penstock/" + version, Vault: rest.Files(filepath.Join(cfg.DataDir, "tokens")), OnCall: func(call rest.Call) { p.requests.Count(call.App, call.Status, call.Duration) }}
 	for _, block := range cfg.Sources {
 		open := sources[block.Kind]
 		if open == nil {

@@ -55,14 +55,24 @@ const (
 
 // Config is an app "hubspot" block.
 type Config struct {
-	Token      string `hcl:"token"`                // of a service key, a private app or OAuth
+	Token      string `hcl:"token,optional"`       // of a service key or a private app
 	BaseURL    string `hcl:"base_url,optional"`    // https://api.hubapi.com
 	APIVersion string `hcl:"api_version,optional"` // 2026-09
 	// Calls in Window are the pace, instead of the one that HubSpot's answers name; for
 	// an account whose limit others need a part of.
 	Calls  int    `hcl:"calls,optional"`
 	Window string `hcl:"window,optional"` // a duration, 10s
+	// OAuth instead of a token: all three or none.
+	ClientID     string   `hcl:"client_id,optional"`
+	ClientSecret string   `hcl:"client_secret,optional"`
+	RefreshToken string   `hcl:"refresh_token,optional"`
+	Others       hcl.Body `hcl:",remain"`
+
+	settings rest.Settings
 }
+
+// tokenPath is where OAuth tokens are renewed; the versions v1 and v3 of it lose their support with the rest.
+const tokenPath = "/oauth/2026-03/token"
 
 // String has no token in it.
 func (c *Config) String() string { return "hubspot at " + c.BaseURL }
@@ -71,6 +81,10 @@ func (c *Config) String() string { return "hubspot at " + c.BaseURL }
 func Decode(body hcl.Body, ctx *hcl.EvalContext) (*Config, hcl.Diagnostics) {
 	c := &Config{}
 	diags := gohcl.DecodeBody(body, ctx, c)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	c.settings, diags = rest.DecodeSettings(c.Others, ctx)
 	if diags.HasErrors() {
 		return nil, diags
 	}
@@ -96,9 +110,23 @@ func Decode(body hcl.Body, ctx *hcl.EvalContext) (*Config, hcl.Diagnostics) {
 		}
 		diags = append(diags, d)
 	}
-	if c.Token == "" {
+	given := 0
+	for _, part := range []*string{&c.ClientID, &c.ClientSecret, &c.RefreshToken} {
+		if *part = strings.TrimSpace(*part); *part != "" {
+			given++
+		}
+	}
+	switch {
+	case given > 0 && c.Token != "":
+		wrong("token", "Two kinds of credentials", "Give a token, or client_id, client_secret and refresh_token.")
+	case given > 0 && given < 3:
+		wrong("client_id", "Credentials are not complete", "OAuth needs client_id, client_secret and refresh_token.")
+	case given == 3:
+	case attributes["token"] == nil:
+		wrong("token", "Missing credentials", "Give a service key as token, or client_id, client_secret and refresh_token of an OAuth app.")
+	case c.Token == "":
 		wrong("token", "Empty token", "The token is empty. Make a service key in HubSpot (Development, Keys, Service keys) and give it through a secret block.")
-	} else if strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	case strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }):
 		wrong("token", "Token is not one", "The token has blanks, line ends or characters other than ASCII in it.")
 	}
 	if _, err := rest.ParseBase(c.BaseURL); err != nil {
@@ -151,17 +179,23 @@ func Open(c *Config, name string, env rest.Env) (sink.App, error) {
 	}
 	a := &app{name: name, version: c.APIVersion, calls: c.Calls, window: window, search: rate.NewLimiter(4, 1)}
 	a.learned.Store(&pace{freeCalls, tenSeconds})
-	token := c.Token
-	a.client, err = rest.New(rest.Options{
+	options := rest.Options{
 		Env:      env,
 		App:      name,
 		BaseURL:  c.BaseURL,
-		Token:    func() (string, error) { return token, nil },
 		Classify: shouldRetry,
 		Timeout:  time.Minute,
 		Idle:     concurrent,
-	})
-	if err != nil {
+	}
+	if token := c.Token; token != "" {
+		options.Token = func() (string, error) { return token, nil }
+	} else {
+		options.OAuth = &rest.OAuth{Path: tokenPath, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Refresh: c.RefreshToken}
+	}
+	if err := c.settings.Apply(&options); err != nil {
+		return nil, fmt.Errorf("open app %s: %w", name, err)
+	}
+	if a.client, err = rest.New(options); err != nil {
 		return nil, fmt.Errorf("open app %s: %w", name, err)
 	}
 	return a, nil

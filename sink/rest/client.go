@@ -1,5 +1,6 @@
-// Package rest is the HTTP client of every app: JSON over one base URL, with bearer
-// tokens, limits on time and size, and errors that say what may have happened.
+// Package rest is the HTTP client of every app: JSON over one base URL, with tokens that
+// are given or renewed by OAuth 2, proxies, limits on time and size, and errors that say
+// what may have happened.
 //
 // What it promises the apps:
 //
@@ -15,6 +16,7 @@ package rest
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -38,6 +40,8 @@ type Env struct {
 	OnCall func(Call)
 	// RootCAs are trusted instead of the system's, for a proxy that opens TLS.
 	RootCAs *x509.CertPool
+	// Vault keeps OAuth tokens; apps without OAuth need none.
+	Vault Vault
 }
 
 // Call is one finished call, for metrics. It has no values.
@@ -47,6 +51,7 @@ type Call struct {
 	Path     string // the template: no ids in it
 	Status   int    // 0: no answer
 	Duration time.Duration
+	ID       string // the X-Request-Id that was sent; errors have it too
 }
 
 // Options set up a Client.
@@ -56,12 +61,22 @@ type Options struct {
 	BaseURL string // https://api.example.com, perhaps with a path
 	// Token gives the bearer token of each call; nil: none is sent.
 	Token func() (string, error)
+	// OAuth gives the tokens instead. A call that is answered 401 is made once more, with a new token.
+	OAuth *OAuth
+	// Proxy is used instead of what HTTPS_PROXY and NO_PROXY say.
+	Proxy *url.URL
+	// Compress is the size from which bodies are sent compressed (gzip); 0: never. Answers may always be.
+	Compress int
+	// Pace, if not nil, observes the answers.
+	Pace *Pace
 	// Classify turns an answer that is not success into an outcome (see package sink).
 	// With nil, or for a nil error, the status decides.
 	Classify func(Request, Response) error
 	Timeout  time.Duration // of a call, its answer's body included; 60 s when 0
 	MaxReply int64         // bytes of an answer, unpacked; 32 MiB when 0
 	Idle     int           // connections kept for the next call; 8 when 0
+	// AnyReply takes a success whose body is not JSON for one; without it such an answer is as bad as none.
+	AnyReply bool
 }
 
 // Request is one call.
@@ -95,6 +110,7 @@ type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
+	ID     string // the X-Request-Id of the call
 }
 
 // Client calls one app. It is safe for use in parallel.
@@ -102,6 +118,7 @@ type Client struct {
 	options Options
 	base    *url.URL
 	http    *http.Client
+	tokens  *authority // nil: no OAuth
 }
 
 // New makes a client. It opens no connection.
@@ -122,8 +139,12 @@ func New(o Options) (*Client, error) {
 	if o.Idle <= 0 {
 		o.Idle = 8
 	}
+	proxy := http.ProxyFromEnvironment
+	if o.Proxy != nil {
+		proxy = http.ProxyURL(o.Proxy)
+	}
 	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
+		Proxy:                 proxy,
 		DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSClientConfig:       &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   15 * time.Second,
@@ -132,11 +153,19 @@ func New(o Options) (*Client, error) {
 		IdleConnTimeout:       55 * time.Second, // below the 60 s at which common load balancers cut
 		ExpectContinueTimeout: time.Second,
 	}
-	return &Client{options: o, base: base, http: &http.Client{
+	c := &Client{options: o, base: base, http: &http.Client{
 		Transport: transport,
 		// The token must not go to a host that nobody configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	}}
+	if o.OAuth != nil {
+		if o.Vault == nil {
+			return nil, errors.New("there is no place for OAuth tokens")
+		}
+		c.tokens = newAuthority(*o.OAuth, o.App, o.Vault)
+		c.tokens.ask = c.ask
+	}
+	return c, nil
 }
 
 // ParseBase checks a base_url: http or https, a host, no query, no user.
@@ -171,20 +200,40 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-
-	var progress progress
-	request, err := c.request(progress.trace(ctx), r)
+	if c.tokens == nil {
+		token := ""
+		if c.options.Token != nil {
+			var err error
+			if token, err = c.options.Token(); err != nil {
+				return Response{}, fmt.Errorf("%s: get token: %w", r.Name(), err)
+			}
+		}
+		return c.do(ctx, r, token)
+	}
+	token, err := c.tokens.access(ctx, "")
 	if err != nil {
 		return Response{}, fmt.Errorf("%s: %w", r.Name(), err)
 	}
-	start := time.Now()
-	response, err := c.roundTrip(request)
-	if c.options.OnCall != nil {
-		path := r.Template
-		if path == "" {
-			path = r.Path
-		}
-		c.options.OnCall(Call{App: c.options.App, Method: r.Method, Path: path, Status: response.Status, Duration: time.Since(start)})
+	response, err := c.do(ctx, r, token)
+	if response.Status != http.StatusUnauthorized {
+		return response, err
+	}
+	renewed, problem := c.tokens.access(ctx, token)
+	if problem != nil {
+		return response, fmt.Errorf("%s: %w", r.Name(), problem)
+	}
+	return c.do(ctx, r, renewed)
+}
+
+func (c *Client) do(ctx context.Context, r Request, token string) (Response, error) {
+	var progress progress
+	request, err := c.request(progress.trace(ctx), r, token)
+	if err != nil {
+		return Response{}, fmt.Errorf("%s: %w", r.Name(), err)
+	}
+	response, err := c.timed(request, r)
+	if c.options.Pace != nil && response.Status > 0 {
+		c.options.Pace.Observe(response.Status, response.Header, time.Now())
 	}
 	switch {
 	case response.Status == 0:
@@ -192,7 +241,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	case response.Status/100 != 2:
 		return response, c.refused(r, response)
 	case err == nil:
-		err = read(r, response)
+		err = read(r, response, c.options.AnyReply)
 	}
 	if err != nil {
 		return response, r.lost(fmt.Errorf("%s: %w", r.Name(), err))
@@ -200,24 +249,72 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	return response, nil
 }
 
-func (c *Client) request(ctx context.Context, r Request) (*http.Request, error) {
-	var body io.Reader
+// timed makes the call and tells of it.
+func (c *Client) timed(request *http.Request, r Request) (Response, error) {
+	start := time.Now()
+	response, err := c.roundTrip(request)
+	response.ID = request.Header.Get("X-Request-Id")
+	if c.options.OnCall != nil {
+		path := r.Template
+		if path == "" {
+			path = r.Path
+		}
+		c.options.OnCall(Call{App: c.options.App, Method: r.Method, Path: path, Status: response.Status, Duration: time.Since(start), ID: response.ID})
+	}
+	return response, err
+}
+
+// ask calls the token endpoint. It fails only where there was no answer that could be read.
+func (c *Client) ask(ctx context.Context, form url.Values) (Response, error) {
+	r := Request{
+		Method: http.MethodPost, Path: c.options.OAuth.Path, Body: Form(form.Encode()),
+		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
+	}
+	request, err := c.request(ctx, r, "")
+	if err != nil {
+		return Response{}, fmt.Errorf("%s: %w", r.Name(), err)
+	}
+	if o := c.options.OAuth; o.Basic {
+		request.SetBasicAuth(url.QueryEscape(o.ClientID), url.QueryEscape(o.ClientSecret)) // RFC 6749, 2.3.1
+	}
+	response, err := c.timed(request, r)
+	if err != nil {
+		return response, fmt.Errorf("%s: no answer: %w", r.Name(), redact(err))
+	}
+	return response, nil
+}
+
+// Form is a body that is sent as it is, of the Content-Type in the Request's Header.
+type Form []byte
+
+func (c *Client) request(ctx context.Context, r Request, token string) (*http.Request, error) {
+	var body []byte
 	switch b := r.Body.(type) {
 	case nil:
 	case json.RawMessage:
-		body = bytes.NewReader(b)
+		body = b
+	case Form:
+		body = b
 	default:
 		text, err := json.Marshal(b)
 		if err != nil {
 			return nil, errors.New("request cannot be written as JSON") // the encoder's own error may have values
 		}
-		body = bytes.NewReader(text)
+		body = text
+	}
+	packed := body != nil && c.options.Compress > 0 && len(body) >= c.options.Compress
+	if packed {
+		body = pack(body)
 	}
 	address := c.base.String() + r.Path
 	if len(r.Query) > 0 {
 		address += "?" + r.Query.Encode()
 	}
-	request, err := http.NewRequestWithContext(ctx, r.Method, address, body)
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	request, err := http.NewRequestWithContext(ctx, r.Method, address, reader)
 	if err != nil {
 		return nil, errors.New("method or path is not valid")
 	}
@@ -231,11 +328,10 @@ func (c *Client) request(ctx context.Context, r Request) (*http.Request, error) 
 	if body != nil && h.Get("Content-Type") == "" {
 		h.Set("Content-Type", "application/json")
 	}
-	if c.options.Token != nil {
-		token, err := c.options.Token()
-		if err != nil {
-			return nil, fmt.Errorf("get token: %w", err)
-		}
+	if packed {
+		h.Set("Content-Encoding", "gzip")
+	}
+	if token != "" {
 		h.Set("Authorization", "Bearer "+token)
 	}
 	return request, nil
@@ -266,9 +362,20 @@ func (c *Client) roundTrip(request *http.Request) (Response, error) {
 	return response, nil
 }
 
+func pack(body []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write(body) // into memory
+	_ = w.Close()
+	return b.Bytes()
+}
+
 // read decodes a success.
-func read(r Request, response Response) error {
+func read(r Request, response Response, anything bool) error {
 	if r.Into == nil {
+		if anything {
+			return nil
+		}
 		if body := bytes.TrimSpace(response.Body); len(body) > 0 && !json.Valid(body) {
 			return errors.New("answer is not JSON")
 		}

@@ -58,7 +58,7 @@ func (c *Client) refused(r Request, response Response) error {
 			return err
 		}
 	}
-	err := fmt.Errorf("%s: status %d", r.Name(), response.Status)
+	err := fmt.Errorf("%s: status %d (request %s)", r.Name(), response.Status, response.ID)
 	switch status := response.Status; {
 	case status == http.StatusTooManyRequests:
 		wait, ok := RetryAfter(response.Header, time.Now())
