@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +30,9 @@ type taken struct {
 	match   change.Value
 	fields  []change.Value
 	event   []byte
+	partial bool           // the database left out values that did not change
+	known   []change.Value // of fields, from events of the row that were refused: see complete
+	gap     bool           // values that it leaves out may have changed in an event that the app was not given
 	time    int64
 	moved   bool // a delete whose key goes on to another
 	claims  bool // a create whose key was another
@@ -195,6 +197,7 @@ func (p *Pipeline) prepare(ctx context.Context, part *partition, messages []Mess
 
 // evaluate runs the program on one event. Its error is one of the surroundings; an event that can't be decoded is a rejection.
 func (p *Pipeline) evaluate(ctx context.Context, part *partition, t *taken, key, value []byte, headers []change.Header) error {
+	t.partial = header(headers, change.HeaderUnchanged) != nil
 	table, err := p.spec.Schema(ctx, part.topic, string(header(headers, change.HeaderSchema)))
 	if err != nil {
 		return fmt.Errorf("take in %s/%d offset %d: %w", part.topic, part.number, t.offset, err)
@@ -360,7 +363,11 @@ func (u *unit) decide(r *rec, partition int, t *taken) error {
 		if u.snapshot || r.sh.Partition != partition || r.sh.Deleted != gone {
 			r.sh.Partition, r.sh.Deleted, r.dirtySh = partition, gone, true
 		}
+		t.gap = t.gap || r.sh.Excluded
 		if r.sh.Rejected {
+			if err := u.complete(r, partition, t); err != nil {
+				return err
+			}
 			if err := u.supersedeQuarantine(r); err != nil {
 				return err
 			}
@@ -386,7 +393,12 @@ func (u *unit) decide(r *rec, partition int, t *taken) error {
 		r = u.create(t.key, partition)
 		r.sh.Seen = t.id
 	}
-	if !t.claims && r.lacks(t.fields) {
+	for i, v := range t.known {
+		if t.leftOut(i) {
+			t.fields[i] = v
+		}
+	}
+	if t.lacks(r) {
 		t.outcome, t.reason = Rejected, "needs_reselect"
 		t.message = "the database left out a value that did not change, and the app has no record that has it" + mendUnchanged
 		return u.reject(r, partition, t)
@@ -396,14 +408,19 @@ func (u *unit) decide(r *rec, partition int, t *taken) error {
 
 const mendUnchanged = ": touch the row's large columns, or ALTER TABLE ... REPLICA IDENTITY FULL (MySQL: binlog_row_image=FULL), so that the next change brings it"
 
-// lacks tells whether a record that is to be made would be made without a value that
-// the database has and did not send.
-func (r *rec) lacks(fields []change.Value) bool {
-	if r.sh.Standing == state.InApp || r.pd != nil || r.fl != nil {
+// leftOut tells whether the database did not send what a field is made of.
+func (t *taken) leftOut(field int) bool {
+	v := t.fields[field]
+	return v.IsUnchanged() && v.Text() == "" // with a text: left out on purpose, by skip()
+}
+
+// lacks tells whether a record would be made, or left, without a value that the database has and did not send.
+func (t *taken) lacks(r *rec) bool {
+	if !t.gap && (r.sh.Standing == state.InApp || r.pd != nil || r.fl != nil) {
 		return false
 	}
-	for i := range fields {
-		if fields[i].IsUnchanged() && fields[i].Text() == "" { // with a text: left out on purpose, by skip()
+	for i := range t.fields {
+		if t.leftOut(i) {
 			return true
 		}
 	}
@@ -516,11 +533,7 @@ func (u *unit) want(r *rec, t *taken) error {
 			u.dropPending(r)
 		}
 		u.ledger.Unchanged++
-		return u.leaves(r, t.appKey)
-	}
-	keySent, err := u.noted(r, t.appKey)
-	if err != nil {
-		return err
+		return u.gaveUp(r, t.appKey)
 	}
 	if err := u.leaves(r, t.appKey); err != nil {
 		return err
@@ -535,7 +548,6 @@ func (u *unit) want(r *rec, t *taken) error {
 	if o := r.pd; o != nil {
 		u.supersede(r)
 		w.Unknown, w.RemovalSent = o.Unknown, o.RemovalSent
-		w.KeySent = o.Unknown && (keySent || o.KeySent && o.Key == w.Key)
 		if u.limit(kind) < 0 {
 			w.Seq = o.Seq
 		}
@@ -575,37 +587,4 @@ func same(s *state.Shadow, i int, v change.Value) bool {
 		}
 	}
 	return false
-}
-
-// appendEvent lays a message out for keeping; readEvent gives it back.
-func appendEvent(dst []byte, m *Message) []byte {
-	n := 32 + len(m.Key) + len(m.Value)
-	for _, h := range m.Headers {
-		n += 8 + len(h.Key) + len(h.Value)
-	}
-	w := packer{b: append(dst, make([]byte, 0, n)...)}
-	if cap(w.b) == 0 {
-		w.b = make([]byte, 0, n)
-	}
-	w.number(m.Offset)
-	w.bytes(m.Key)
-	w.bytes(m.Value)
-	w.number(int64(len(m.Headers)))
-	for _, h := range m.Headers {
-		w.bytes([]byte(h.Key))
-		w.bytes(h.Value)
-	}
-	return w.b
-}
-
-func readEvent(b []byte) (*Message, error) {
-	r := unpacker{b: b}
-	m := &Message{Offset: r.number(), Key: bytes.Clone(r.bytes()), Value: bytes.Clone(r.bytes())}
-	for n := r.number(); n > 0 && !r.bad; n-- {
-		m.Headers = append(m.Headers, change.Header{Key: string(r.bytes()), Value: bytes.Clone(r.bytes())})
-	}
-	if r.bad {
-		return nil, errors.New("read kept event: it is cut off")
-	}
-	return m, nil
 }

@@ -12,13 +12,13 @@ import (
 // create with that key would be written over it. Such keys are noted when intake learns of it, by record, and
 // forgotten when the app has answered. Keys that a row still has need no note: no other row has them.
 
-// appKeys are the keys that the app may have for a record, as far as shadow and wanted states say.
-func (u *unit) appKeys(r *rec) (keys [3]change.Value, err error) {
+// appKeys are the keys that the app may have for a record, as far as shadow and what is under way say.
+func (u *unit) appKeys(r *rec) (keys [2]change.Value, err error) {
 	if r.sh.Standing == state.InApp {
 		keys[0] = r.sh.AppKey
 	}
 	if r.fl != nil {
-		sent, err := u.sentKey(r.fl.want)
+		sent, err := u.sentKey(r, r.fl.want)
 		if err != nil {
 			return keys, err
 		}
@@ -26,20 +26,20 @@ func (u *unit) appKeys(r *rec) (keys [3]change.Value, err error) {
 			keys[1] = r.fl.want.Key
 		}
 	}
-	if r.pd != nil && r.pd.Unknown && r.pd.KeySent {
-		keys[2] = r.pd.Key
-	}
 	return keys, nil
 }
 
 // sentKey tells whether a wanted state that is among the intents may have been sent with its key. What was unknown
 // before is looked for first, and is not sent while another record may have its key: see lookByKey.
-func (u *unit) sentKey(w *state.Pending) (bool, error) {
+func (u *unit) sentKey(r *rec, w *state.Pending) (bool, error) {
 	if w.Want != state.Put || w.Key.IsNull() {
 		return false, nil
 	}
-	if !w.Unknown || w.KeySent || u.left == 0 {
+	if !w.Unknown || u.left == 0 {
 		return true, nil
+	}
+	if noted, err := u.noted(r, w.Key); noted || err != nil {
+		return noted, err
 	}
 	holders, err := u.tx.LeavingByKey(u.p.id, w.Key.Text())
 	return !others(holders, w.Record), err
@@ -78,10 +78,44 @@ func (u *unit) leaves(r *rec, next change.Value) error {
 			}
 		}
 	}
-	if next.IsNull() || !r.sh.Leaving {
+	return nil
+}
+
+// unanswered notes what may have been done by a call with no answer: the key it was sent with, and the fields, of which
+// it is not known any more what the app has.
+func (u *unit) unanswered(r *rec, w *state.Pending, key change.Value) error {
+	if w.Want != state.Put {
 		return nil
 	}
-	return u.forget(r, func(key string) bool { return key == next.Text() })
+	if r.sh.Standing == state.InApp {
+		r.sh.Sent, r.sh.Stored = u.p.doubt(r.sh, u.p.remap(w.Layout, w.Fields))
+		r.dirtySh = true
+		if r.sh.AppKey == key {
+			return nil
+		}
+	}
+	if key.IsNull() {
+		return nil
+	}
+	return u.mayHave(r, key.Text())
+}
+
+// doubt returns what a shadow says of the app's fields when it is not known whether these were written.
+func (p *Pipeline) doubt(s *state.Shadow, fields []change.Value) ([]change.Value, []state.Stored) {
+	sent := p.unchanged()
+	copy(sent, s.Sent)
+	var stored []state.Stored
+	for _, f := range s.Stored {
+		if same(s, f.Field, fields[f.Field]) {
+			stored = append(stored, f)
+		}
+	}
+	for i, v := range fields {
+		if !same(s, i, v) {
+			sent[i] = change.Of(change.Unchanged, "")
+		}
+	}
+	return sent, stored
 }
 
 // mayHave notes one key.
@@ -100,9 +134,14 @@ func (u *unit) mayHave(r *rec, key string) error {
 	return u.tx.PutLeaving(u.p.id, key, r.sh.ID)
 }
 
-// gaveUp notes that a record has no other key in the app than this one (null: none at all).
+// gaveUp notes that a record has no other key in the app than this one (null: none at all), and nothing if its row has
+// that key.
 func (u *unit) gaveUp(r *rec, has change.Value) error {
-	return u.forget(r, func(key string) bool { return has.IsNull() || key != has.Text() })
+	own := r.sh.Key != nil && !r.sh.Rejected && !r.sh.Deleted && !r.sh.Excluded
+	if r.pd != nil {
+		own = own && r.pd.Want == state.Put && r.pd.Key == has
+	}
+	return u.forget(r, func(key string) bool { return own || has.IsNull() || key != has.Text() })
 }
 
 // forget drops notes.
@@ -168,12 +207,11 @@ func (u *unit) holds(h *rec, key change.Value) (bool, error) {
 	switch {
 	case h.pd != nil || h.fl != nil || u.moving(h.sh.ID):
 		return true, nil
-	case h.sh.Standing != state.InApp, h.sh.AppKey != key:
-		return false, drop()
-	case h.sh.Deleted: // kept in the app on purpose: see own
+	case h.sh.Standing != state.InApp, h.sh.Deleted: // deleted: kept in the app on purpose, see own
 		return false, drop()
 	}
-	w := &state.Pending{EventID: h.sh.Seen, Time: u.now, Fingerprint: u.p.print, Layout: u.p.layout, Fields: u.p.unchanged()}
+	w := &state.Pending{EventID: h.sh.Seen, Time: u.now, Fingerprint: u.p.print, Layout: u.p.layout, Fields: u.p.unchanged(),
+		Unknown: h.sh.AppKey != key} // what it has is written over in any case
 	u.ledger.Taken++ // an event of our own
 	u.ready(h, w)
 	return true, nil
@@ -195,11 +233,7 @@ func (p *Pipeline) keysOf(ctx context.Context, it *item) (keys []string, taken b
 		if keys, err = tx.LeavingByRecord(p.id, it.want.Record); err != nil || it.want.Key.IsNull() {
 			return err
 		}
-		own := it.want.Key.Text()
-		if it.want.KeySent && !slices.Contains(keys, own) {
-			keys = append([]string{own}, keys...)
-		}
-		holders, err := tx.LeavingByKey(p.id, own)
+		holders, err := tx.LeavingByKey(p.id, it.want.Key.Text())
 		taken = others(holders, it.want.Record)
 		return err
 	})

@@ -220,15 +220,10 @@ func (u *unit) moveAway(t *taken) error {
 	if err != nil {
 		return err
 	}
-	if r != nil && r.sh.Rejected {
-		if err := u.supersedeQuarantine(r); err != nil {
-			return err
-		}
-	}
 	m := &state.Move{Token: t.id, Time: u.now}
 	switch {
 	case r == nil:
-	case r.empty():
+	case r.empty() && !r.sh.Rejected:
 		if err := u.discard(r); err != nil {
 			return err
 		}

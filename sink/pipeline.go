@@ -177,16 +177,22 @@ func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
 			if r == nil {
 				return fmt.Errorf("settle intent %d: record %d is not there", in.ID, w.Record)
 			}
-			removal := w.RemovalSent || w.Want != state.Put
-			keySent, err := u.sentKey(w)
+			sent, err := u.sentKey(r, w)
 			if err != nil {
 				return err
 			}
+			var key change.Value
+			if sent {
+				key = w.Key
+			}
+			if err := u.unanswered(r, w, key); err != nil {
+				return err
+			}
+			removal := w.RemovalSent || w.Want != state.Put
 			if r.pd != nil {
 				u.ledger.Pending--
 				u.ledger.Superseded++
 				r.pd.Unknown, r.pd.RemovalSent = true, removal
-				r.pd.KeySent = keySent && r.pd.Want == state.Put && r.pd.Key == w.Key
 				u.putPending(r, r.pd)
 				continue
 			}
@@ -194,7 +200,7 @@ func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
 			if w.Unknown {
 				r.before = keyUnknown
 			}
-			w.Unknown, w.RemovalSent, w.KeySent = true, removal, keySent
+			w.Unknown, w.RemovalSent = true, removal
 			u.putPending(r, w)
 		}
 		return u.tx.DeleteIntent(p.id, in.ID)

@@ -23,12 +23,71 @@ func (u *unit) reject(r *rec, partition int, t *taken) error {
 	if err := u.identify(r); err != nil {
 		return err
 	}
+	q.Record, q.Request = r.sh.ID, u.known(r, t)
 	if err := u.giveUp(r, t); err != nil {
 		return err
 	}
-	q.Record = r.sh.ID
 	r.sh.Rejected, r.dirtySh = true, true
 	return u.tx.PutQuarantine(u.p.id, q)
+}
+
+// known returns the values of fields that the app is not given since a newer event was refused. What the next event leaves
+// out is taken from them.
+func (u *unit) known(r *rec, t *taken) []change.Value {
+	fields := u.p.unchanged()
+	copy(fields, t.known)
+	var wants []*state.Pending
+	if r.fl != nil {
+		wants = append(wants, r.fl.want)
+	}
+	if r.pd != nil {
+		wants = append(wants, r.pd)
+	}
+	for _, w := range wants {
+		if w.Want != state.Put {
+			continue
+		}
+		for i, v := range u.p.remap(w.Layout, w.Fields) {
+			if !v.IsUnchanged() {
+				fields[i] = v
+			}
+		}
+	}
+	return fields
+}
+
+// complete gives an event of a record in quarantine what the database left out of it and the refused event had.
+func (u *unit) complete(r *rec, partition int, t *taken) error {
+	if !t.partial {
+		return nil
+	}
+	q, err := u.tx.QuarantineByRecord(u.p.id, r.sh.ID)
+	if err != nil || q == nil {
+		return err
+	}
+	t.known = u.p.remap(q.Layout, q.Request)
+	if len(q.Event) == 0 {
+		return nil
+	}
+	older, err := readEvent(q.Event)
+	if err != nil {
+		return err
+	}
+	m, err := readEvent(t.event)
+	if err != nil {
+		return err
+	}
+	if !m.fillFrom(older) {
+		t.gap = true
+		return nil
+	}
+	whole, err := u.anew(appendEvent(nil, m), partition)
+	if err != nil {
+		return err
+	}
+	t.outcome, t.reason, t.message, t.partial = whole.outcome, whole.reason, whole.message, whole.partial
+	t.appKey, t.match, t.fields, t.event = whole.appKey, whole.match, whole.fields, whole.event
+	return nil
 }
 
 // giveUp drops what was wanted of a record whose newest event was refused. What may have been sent with
@@ -53,13 +112,10 @@ func (u *unit) giveUp(r *rec, t *taken) error {
 // settleLater finds out what the app has of a record whose wanted state was given up after it, or one before, was
 // sent with no answer. The key stays what it is in the app: the row may have another by now.
 func (u *unit) settleLater(r *rec, older *state.Pending, id change.ID, at int64) {
-	w := &state.Pending{EventID: id, Time: at, Fingerprint: u.p.print, Layout: u.p.layout, Key: older.Key, Fields: u.p.unchanged(),
-		Unknown: true, RemovalSent: older.RemovalSent, KeySent: older.KeySent}
-	switch {
-	case r.sh.Standing == state.InApp:
-		w.Key = r.sh.AppKey
-	case !w.KeySent:
-		w.Key = change.Value{} // it is looked for under the noted ones
+	w := &state.Pending{EventID: id, Time: at, Fingerprint: u.p.print, Layout: u.p.layout, Fields: u.p.unchanged(),
+		Unknown: true, RemovalSent: older.RemovalSent}
+	if r.sh.Standing == state.InApp {
+		w.Key = r.sh.AppKey // else it is looked for under the noted ones
 	}
 	u.ledger.Taken++ // an event of our own
 	u.ready(r, w)
@@ -124,6 +180,9 @@ func (e *Engine) Fields(pipeline string, q *state.Quarantine) []Field {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !q.ByApp {
+		return nil // it was not sent: see known
+	}
 	var fs []Field
 	for i, v := range q.Request {
 		if !v.IsUnchanged() && q.Layout < len(p.layouts) {
@@ -144,6 +203,7 @@ func (e *Engine) Replay(ctx context.Context, pipeline string, id int64) error {
 		}
 		u.ledger.Rejected--
 		r.sh.Rejected, r.dirtySh = false, true
+		t.known = p.remap(q.Layout, q.Request)
 		if err := u.tx.DeleteQuarantine(p.id, id); err != nil {
 			return err
 		}

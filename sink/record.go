@@ -87,6 +87,11 @@ func (u *unit) settle(r *rec, it *item) (int64, error) {
 			return 0, err
 		}
 	}
+	if it.state == unsure {
+		if err := u.unanswered(r, it.want, it.key()); err != nil {
+			return 0, err
+		}
+	}
 	if w := it.want; again.IsNull() && w.Want == state.Put && !w.Unknown && (it.state == todo || it.state == failed || it.state == refused) && (r.sh.Standing != state.InApp || r.sh.AppKey != w.Key) {
 		// Nothing was done with its key.
 		if err := u.forget(r, func(key string) bool { return key == w.Key.Text() }); err != nil {
@@ -112,9 +117,6 @@ func (u *unit) looked(r *rec, it *item, again change.Value) error {
 	if it.found.IsNull() {
 		// Nothing is unknown any more, unless it was sent again.
 		it.want.Unknown, it.want.RemovalSent = it.state == unsure, false
-		if it.state == unsure {
-			return nil
-		}
 		return u.gaveUp(r, again)
 	}
 	err := u.tx.Own(u.p.id, it.appID, r.sh.ID)
@@ -295,11 +297,6 @@ func (u *unit) rekind(r *rec) error {
 
 // refused puts an item's event into the quarantine, unless a newer one of its key is there.
 func (u *unit) refused(r *rec, it *item) error {
-	if it.want.Unknown && it.want.KeySent && it.found.IsNull() && r.sh.AppKey != it.want.Key && !it.want.Key.IsNull() {
-		if err := u.mayHave(r, it.want.Key.Text()); err != nil { // from before
-			return err
-		}
-	}
 	if it.want.RemovalSent && r.sh.Standing == state.InApp { // it was refused before it could be seen whether the record is there
 		if r.pd != nil {
 			r.pd.Unknown, r.pd.RemovalSent = true, true
@@ -350,7 +347,7 @@ func (u *unit) absent(r *rec, it *item) error {
 			u.ledger.Superseded++
 			return u.rekind(r)
 		}
-		w.Queue, w.Unknown, w.RemovalSent, w.KeySent = state.QueueOf(state.Create, w.Queue.Lane(), false), false, false, false
+		w.Queue, w.Unknown, w.RemovalSent = state.QueueOf(state.Create, w.Queue.Lane(), false), false, false
 		u.ledger.Pending++
 		u.putPending(r, w)
 		return nil
@@ -368,7 +365,7 @@ func (u *unit) absent(r *rec, it *item) error {
 		w = r.pd
 		*u.place(w.Queue)--
 	}
-	w.Queue, w.Unknown, w.RemovalSent, w.KeySent = state.Held, false, false, false
+	w.Queue, w.Unknown, w.RemovalSent = state.Held, false, false
 	u.ledger.Held++
 	u.putPending(r, w)
 	return nil
@@ -382,14 +379,12 @@ func (u *unit) again(r *rec, it *item) int64 {
 		u.ledger.Superseded++
 		if unknown && !r.pd.Unknown || removal {
 			r.pd.Unknown, r.pd.RemovalSent = unknown, removal
-			r.pd.KeySent = (it.state == unsure || it.want.KeySent) && it.want.Want == state.Put && r.pd.Want == state.Put && it.want.Key == r.pd.Key
 			u.putPending(r, r.pd)
 		}
 		return 0
 	}
 	w := *it.want
 	w.Unknown, w.RemovalSent, w.Due = unknown, removal, 0
-	w.KeySent = w.Want == state.Put && unknown && (w.KeySent || it.state == unsure)
 	if it.result.Err != nil {
 		w.Error = it.result.Err.Error()
 	}

@@ -23,6 +23,8 @@ type unit struct {
 	between  *between // nil: as the pipeline has it
 	snapshot bool     // one is open in the partition: what it has seen must be known at its end
 
+	anew func(kept []byte, partition int) (*taken, error)
+
 	recs  map[int64]*rec // by ID
 	byKey map[string]*rec
 	order []*rec // in the order first touched
@@ -119,6 +121,7 @@ func (p *Pipeline) update(ctx context.Context, before, after string, f func(u *u
 	err := p.e.o.Store.Update(ctx, func(tx state.Tx) error {
 		u = &unit{p: p, tx: tx, now: time.Now().UnixMilli(), ledger: p.ledger, queued: p.queued, guards: p.guards, left: p.left,
 			recs: map[int64]*rec{}, byKey: map[string]*rec{}}
+		u.anew = func(kept []byte, partition int) (*taken, error) { return p.anew(ctx, kept, partition) }
 		if err := f(u); err != nil {
 			return err
 		}

@@ -50,7 +50,7 @@ func readShadow(id int64, key, row []byte) *Shadow {
 
 // pendingBody writes all but Record, Queue, Seq and Due, which have columns or places of their own.
 func (w *writer) pendingBody(p *Pending) {
-	w.flags(p.Unknown, p.RemovalSent, p.KeySent)
+	w.flags(p.Unknown, p.RemovalSent)
 	w.byte(byte(p.Want))
 	w.byte(byte(p.Cause))
 	w.int(int64(p.Attempts))
@@ -67,7 +67,7 @@ func (w *writer) pendingBody(p *Pending) {
 
 func (r *reader) pendingBody(p *Pending) {
 	f := r.byte()
-	p.Unknown, p.RemovalSent, p.KeySent = f&1 != 0, f&2 != 0, f&4 != 0
+	p.Unknown, p.RemovalSent = f&1 != 0, f&2 != 0
 	p.Want = Want(r.byte())
 	p.Cause = Cause(r.byte())
 	p.Attempts = int(r.int())

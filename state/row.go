@@ -101,7 +101,6 @@ type Pending struct {
 	Cause       Cause
 	Unknown     bool // it was sent with no answer: the app may have it
 	RemovalSent bool // what was sent with no answer was a removal
-	KeySent     bool // Key was among what was sent with no answer
 	Attempts    int
 	EventID     change.ID
 	Time        int64  // the event's commit, Unix ms
