@@ -547,7 +547,10 @@ func (u *unit) want(r *rec, t *taken) error {
 	w.Queue = state.QueueOf(kind, lane, false)
 	if o := r.pd; o != nil {
 		u.supersede(r)
-		w.Unknown, w.RemovalSent = o.Unknown, o.RemovalSent
+		w.Unknown, w.RemovalSent, w.Over = o.Unknown, o.RemovalSent, o.Over
+		if o.Want != state.Put {
+			w.Over = o.Want
+		}
 		if u.limit(kind) < 0 {
 			w.Seq = o.Seq
 		}

@@ -193,6 +193,7 @@ func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
 				u.ledger.Pending--
 				u.ledger.Superseded++
 				r.pd.Unknown, r.pd.RemovalSent = true, removal
+				u.passOver(r, w)
 				u.putPending(r, r.pd)
 				continue
 			}

@@ -101,11 +101,33 @@ func (u *unit) giveUp(r *rec, t *taken) error {
 		return nil // a removal is of the row that had the key before: it stays wanted
 	}
 	u.supersede(r)
+	if older.Over != state.Put {
+		return u.removeFormer(r, older.Over, t.id, t.time)
+	}
 	u.dropPending(r)
 	if !older.Unknown {
 		return nil
 	}
 	u.settleLater(r, older, t.id, t.time)
+	return nil
+}
+
+// removeFormer removes what the app has of a row that had the key before, since the present one is refused.
+func (u *unit) removeFormer(r *rec, over state.Want, id change.ID, at int64) error {
+	if r.sh.Standing != state.InApp && (r.pd == nil || !r.pd.Unknown) {
+		u.dropPending(r)
+		return nil
+	}
+	action := "archive"
+	if over == state.Remove {
+		action = "delete"
+	}
+	w, err := u.removal(r, id, at, action, state.ByRow)
+	if err != nil {
+		return err
+	}
+	u.ledger.Taken++ // an event of our own
+	*u.place(w.Queue)++
 	return nil
 }
 

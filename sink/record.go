@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -70,6 +71,10 @@ func (d *dispatcher) record(f *flight) error {
 
 // settle brings a record up to an item's outcome. It returns when the item may be tried again, Unix ms, 0 for at once or never.
 func (u *unit) settle(r *rec, it *item) (int64, error) {
+	if it.looked || it.state == absent { // if this is not committed, the item is still as it went out
+		own, want := *it, *it.want
+		it, own.want = &own, &want
+	}
 	u.ledger.Pending--
 	// What is sent again has its key still, even if its row has another by now.
 	var again change.Value
@@ -297,15 +302,26 @@ func (u *unit) rekind(r *rec) error {
 
 // refused puts an item's event into the quarantine, unless a newer one of its key is there.
 func (u *unit) refused(r *rec, it *item) error {
-	if it.want.RemovalSent && r.sh.Standing == state.InApp { // it was refused before it could be seen whether the record is there
-		if r.pd != nil {
+	w, newer := it.want, r.pd != nil
+	unseen := w.RemovalSent && r.sh.Standing == state.InApp // refused before it could be seen whether the record is there
+	switch {
+	case newer:
+		if unseen {
 			r.pd.Unknown, r.pd.RemovalSent = true, true
-			u.putPending(r, r.pd)
-		} else {
-			defer u.settleLater(r, it.want, it.want.EventID, it.want.Time)
 		}
+		u.passOver(r, w)
+		u.putPending(r, r.pd)
+	case w.Over != state.Put:
+		if err := u.removeFormer(r, w.Over, w.EventID, w.Time); err != nil {
+			return err
+		}
+		if unseen && r.pd != nil {
+			r.pd.Unknown, r.pd.RemovalSent = true, true
+		}
+	case unseen:
+		u.settleLater(r, w, w.EventID, w.Time)
 	}
-	if r.pd != nil || r.sh.Rejected {
+	if newer || r.sh.Rejected {
 		u.ledger.Superseded++
 		return u.rekind(r)
 	}
@@ -323,6 +339,13 @@ func (u *unit) refused(r *rec, it *item) error {
 	return u.tx.PutQuarantine(u.p.id, q)
 }
 
+// passOver hands the removal whose place an older wanted state took on to the newer one that waits.
+func (u *unit) passOver(r *rec, older *state.Pending) {
+	if r.pd.Want == state.Put && r.pd.Over == state.Put {
+		r.pd.Over = older.Over
+	}
+}
+
 // absent does what the pipeline says about a record that someone removed in the app.
 func (u *unit) absent(r *rec, it *item) error {
 	if r.sh.AppID != "" {
@@ -331,14 +354,29 @@ func (u *unit) absent(r *rec, it *item) error {
 		}
 	}
 	s := r.sh
+	w := it.want
+	for _, wanted := range []*state.Pending{w, r.pd} {
+		u.fillFromShadow(s, wanted)
+	}
 	s.Standing, s.AppID, s.Sent, s.Stored = state.New, "", nil, nil
 	r.dirtySh = true
 	if err := u.gaveUp(r, change.Value{}); err != nil {
 		return err
 	}
-	w := it.want
+	if r.pd != nil && r.pd.Want != state.Put { // what it was to do is done
+		*u.place(r.pd.Queue)--
+		u.ledger.Superseded++
+		u.ledger.Applied++
+		u.dropPending(r)
+		s.Standing = state.Removed
+		return nil
+	}
 	onGone := u.p.spec.OnAppDelete
-	if w.RemovalSent {
+	switch {
+	case r.pd == nil && hollow(w) && onGone != "forget":
+		u.ledger.Unchanged++
+		return nil
+	case w.RemovalSent:
 		onGone = "recreate" // it was us
 	}
 	switch onGone {
@@ -371,6 +409,25 @@ func (u *unit) absent(r *rec, it *item) error {
 	return nil
 }
 
+// hollow tells whether a wanted state has no value to be written: see settleLater and holds.
+func hollow(w *state.Pending) bool {
+	return w.Want == state.Put && len(w.Event) == 0 && !slices.ContainsFunc(w.Fields, func(v change.Value) bool { return !v.IsUnchanged() })
+}
+
+// fillFromShadow gives a wanted state what the app had of the fields that it leaves as they are.
+func (u *unit) fillFromShadow(s *state.Shadow, w *state.Pending) {
+	if w == nil || w.Want != state.Put || len(s.Sent) == 0 || hollow(w) {
+		return
+	}
+	fields := slices.Clone(u.p.remap(w.Layout, w.Fields))
+	for i, v := range fields {
+		if v.IsUnchanged() && v.Text() == "" {
+			fields[i] = s.Sent[i]
+		}
+	}
+	w.Layout, w.Fields = u.p.layout, fields
+}
+
 // again puts an item back among the pending, or gives way to a newer one.
 func (u *unit) again(r *rec, it *item) int64 {
 	unknown := it.want.Unknown || it.state == unsure
@@ -379,8 +436,9 @@ func (u *unit) again(r *rec, it *item) int64 {
 		u.ledger.Superseded++
 		if unknown && !r.pd.Unknown || removal {
 			r.pd.Unknown, r.pd.RemovalSent = unknown, removal
-			u.putPending(r, r.pd)
 		}
+		u.passOver(r, it.want)
+		u.putPending(r, r.pd)
 		return 0
 	}
 	w := *it.want

@@ -51,7 +51,7 @@ func readShadow(id int64, key, row []byte) *Shadow {
 // pendingBody writes all but Record, Queue, Seq and Due, which have columns or places of their own.
 func (w *writer) pendingBody(p *Pending) {
 	w.flags(p.Unknown, p.RemovalSent)
-	w.byte(byte(p.Want))
+	w.byte(byte(p.Want | p.Over<<4))
 	w.byte(byte(p.Cause))
 	w.int(int64(p.Attempts))
 	w.id(p.EventID)
@@ -68,7 +68,8 @@ func (w *writer) pendingBody(p *Pending) {
 func (r *reader) pendingBody(p *Pending) {
 	f := r.byte()
 	p.Unknown, p.RemovalSent = f&1 != 0, f&2 != 0
-	p.Want = Want(r.byte())
+	want := Want(r.byte())
+	p.Want, p.Over = want&15, want>>4
 	p.Cause = Cause(r.byte())
 	p.Attempts = int(r.int())
 	p.EventID = r.id()

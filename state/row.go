@@ -101,6 +101,7 @@ type Pending struct {
 	Cause       Cause
 	Unknown     bool // it was sent with no answer: the app may have it
 	RemovalSent bool // what was sent with no answer was a removal
+	Over        Want // the removal of a former row of the key whose place this took; Put: none
 	Attempts    int
 	EventID     change.ID
 	Time        int64  // the event's commit, Unix ms
