@@ -48,7 +48,7 @@ integration: ## the scenarios on real databases and a real broker alone
 ROUNDS ?= 200
 SEED   ?= 0
 chaos: ## long survival run: make chaos ROUNDS=n SEED=s (a seed repeats a run)
-	$(SERVICES) run -with postgres18,mysql,kafka -- env PENSTOCK_CHAOS_ROUNDS=$(ROUNDS) PENSTOCK_CHAOS_SEED=$(SEED) PENSTOCK_CHAOS_WORKLOAD=whole $(GO) test -count 1 -v -timeout 12h -run TestSurvival ./integration/survival
+	$(SERVICES) run -with postgres18,mysql,kafka -- env PENSTOCK_CHAOS_ROUNDS=$(ROUNDS) PENSTOCK_CHAOS_SEED=$(SEED) $(GO) test -count 1 -v -timeout 12h -run TestSurvival ./integration/survival
 
 bench: ## benchmarks against the raw limit; results in docs/performance.md are from this
 	$(SERVICES) run -with postgres18,mysql -- $(GO) run ./bench

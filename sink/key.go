@@ -35,7 +35,7 @@ func (u *unit) sentKey(r *rec, w *state.Pending) (bool, error) {
 	if w.Want != state.Put || w.Key.IsNull() {
 		return false, nil
 	}
-	if !w.Unknown || u.left == 0 {
+	if !w.Unknown || u.left == 0 || r.sh.Standing == state.InApp { // one that is in the app is not looked for
 		return true, nil
 	}
 	if noted, err := u.noted(r, w.Key); noted || err != nil {
@@ -194,7 +194,8 @@ func (u *unit) blocked(r *rec) (bool, error) {
 		}
 		// A changed key waits for what is about to free it by itself; records that change keys among each other
 		// must not wait in a circle: see passKeys.
-		if waits && (!inApp || h.pd == nil || h.pd.Want != state.Put || len(h.pd.Event) == 0) {
+		goes := h.pd != nil && h.pd.Want == state.Put && len(h.pd.Event) > 0 && h.sh.Standing == state.InApp
+		if waits && !(inApp && goes && (h.fl == nil || h.fl.want.Key != w.Key)) {
 			blocked = true
 		}
 	}

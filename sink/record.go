@@ -339,9 +339,13 @@ func (u *unit) refused(r *rec, it *item) error {
 	return u.tx.PutQuarantine(u.p.id, q)
 }
 
-// passOver hands the removal whose place an older wanted state took on to the newer one that waits.
+// passOver hands an older wanted state, if it was a removal, or the one whose place it took, on to the newer one that waits.
 func (u *unit) passOver(r *rec, older *state.Pending) {
-	if r.pd.Want == state.Put && r.pd.Over == state.Put {
+	switch {
+	case r.pd.Want != state.Put || r.pd.Over != state.Put:
+	case older.Want != state.Put:
+		r.pd.Over = older.Want
+	default:
 		r.pd.Over = older.Over
 	}
 }

@@ -43,7 +43,6 @@ type round struct {
 	stream    string
 	split     bool // penstock capture and penstock sink, not penstock run
 	full      bool // the database sends old rows whole
-	steady    bool // see settings
 	work      time.Duration
 	database  *url.URL // past the proxy
 	broker    *service.Server
@@ -60,7 +59,6 @@ func newRound(t *testing.T, l *lane, s settings, seed uint64) *round {
 	r := &round{T: t, lane: l, seed: seed, rand: rand.New(rand.NewPCG(seed, 0)), began: time.Now(), name: fmt.Sprintf("shop%d", seed)}
 	r.stream = s.streams[r.rand.IntN(len(s.streams))]
 	r.split = r.stream == kafka && r.rand.IntN(2) == 0
-	r.steady = s.steady
 	r.full = l.database.Kind != service.KindPostgres || r.rand.IntN(2) == 0
 	r.work = time.Duration(2000+r.rand.IntN(4000)) * time.Millisecond
 	return r
@@ -190,7 +188,7 @@ func (r *round) prepareRows() {
 	}
 	versions := new(atomic.Int64)
 	for n := range 2 {
-		w := &writer{number: n, of: 2, url: r.database.String(), rand: rand.New(rand.NewPCG(r.seed, uint64(n)+1)), full: r.full, steady: r.steady, versions: versions, oracle: newOracle()}
+		w := &writer{number: n, of: 2, url: r.database.String(), rand: rand.New(rand.NewPCG(r.seed, uint64(n)+1)), full: r.full, versions: versions, oracle: newOracle()}
 		r.writers = append(r.writers, w)
 		for range 1 + r.rand.IntN(30) {
 			if err := w.transaction(r.Context(), 1+w.rand.IntN(20)); err != nil {

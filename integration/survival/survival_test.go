@@ -23,7 +23,6 @@ type settings struct {
 	time    time.Duration
 	servers []string
 	streams []string
-	steady  bool // the workload of `make test`: README.md says what it leaves out, and why
 }
 
 func settingsOf(t *testing.T) settings {
@@ -52,13 +51,6 @@ func settingsOf(t *testing.T) settings {
 	}
 	if v := os.Getenv("PENSTOCK_CHAOS_STREAMS"); v != "" {
 		s.streams = strings.Split(v, ",")
-	}
-	switch v := os.Getenv("PENSTOCK_CHAOS_WORKLOAD"); v {
-	case "", "steady":
-		s.steady = true
-	case "whole":
-	default:
-		t.Fatalf("PENSTOCK_CHAOS_WORKLOAD is steady or whole, not %q", v)
 	}
 	return s
 }

@@ -16,7 +16,6 @@ type writer struct {
 	url        string
 	rand       *rand.Rand
 	full       bool // old rows are sent whole: note may be long
-	steady     bool // no changed keys, and nothing that the app refuses
 	versions   *atomic.Int64
 	oracle     *oracle
 	session    session
@@ -173,7 +172,7 @@ func (w *writer) change(d *oracle) ([]string, []op) {
 		d.remove(r.id)
 		d.free = append(d.free, r.id)
 		return []string{fmt.Sprintf("DELETE FROM items WHERE id = %d", r.id)}, []op{{kind: 'd', id: r.id}}
-	case n < 37 && !w.steady: // its old id is never used again
+	case n < 37: // its old id is never used again
 		old := r.id
 		d.remove(old)
 		r.id, r.version = w.id(), w.versions.Add(1)
@@ -246,7 +245,7 @@ func (w *writer) plan() string {
 	switch n := w.rand.IntN(16); {
 	case n == 0:
 		return null
-	case n == 1 && !w.steady:
+	case n == 1:
 		return "gold" // the app has no such option
 	case n <= 8:
 		return "paid"
