@@ -394,7 +394,7 @@ func (u *unit) decide(r *rec, partition int, t *taken) error {
 		r.sh.Seen = t.id
 	}
 	for i, v := range t.known {
-		if t.leftOut(i) {
+		if !t.gap && t.leftOut(i) {
 			t.fields[i] = v
 		}
 	}

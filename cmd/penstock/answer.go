@@ -20,6 +20,8 @@ const (
 	askDrop    = "dlq/drop"
 	askGuards  = "guard/list"
 	askApprove = "guard/approve"
+	askHolds   = "hold/list"
+	askResolve = "hold/resolve"
 	askBackup  = "state/backup"
 )
 
@@ -61,6 +63,25 @@ type guardStop struct {
 type approval struct {
 	Pipeline, Kind string
 	Seen           int64 // of the listing that was looked at; 0: what is there now
+}
+
+// held is a record that waits for a decision.
+type held struct {
+	Type     string          `json:"type"`
+	ID       int64           `json:"id"`
+	Pipeline string          `json:"pipeline"`
+	Key      json.RawMessage `json:"key"`
+	AppKey   string          `json:"app_key"`
+	Event    string          `json:"event_id"`
+	Time     time.Time       `json:"time"`
+}
+
+// holdQuery chooses held records; the rest says what becomes of them.
+type holdQuery struct {
+	Pipeline string
+	ID       int64
+	All      bool
+	Recreate bool // else forget
 }
 
 type count struct {
@@ -108,6 +129,20 @@ func (rt *plant) answer(ctx context.Context, question string, body json.RawMessa
 			return nil, err
 		}
 		return rt.approve(ctx, a)
+	case askHolds, askResolve:
+		var q holdQuery
+		if err := json.Unmarshal(body, &q); err != nil {
+			return nil, err
+		}
+		holds, err := rt.holds(ctx, q)
+		if err != nil || question == askResolve {
+			return rt.resolve(ctx, q, holds, err)
+		}
+		out := []held{}
+		for _, h := range holds {
+			out = append(out, held{"held", h.Record, h.Pipeline, keyJSON(h.Key), h.AppKey, h.EventID.String(), time.UnixMilli(h.Time).UTC()})
+		}
+		return out, nil
 	}
 	return nil, fmt.Errorf("unknown question %q", question)
 }
@@ -167,6 +202,35 @@ func (rt *plant) settleQuarantine(ctx context.Context, question string, q quaran
 			settle = rt.engine.Drop
 		}
 		if err := settle(ctx, e.Pipeline, e.ID); err != nil {
+			return n, err
+		}
+		n.Count++
+	}
+	return n, nil
+}
+
+func (rt *plant) holds(ctx context.Context, q holdQuery) (all []sink.Hold, err error) {
+	if q.Pipeline != "" && rt.engine.Pipeline(q.Pipeline) == nil {
+		return nil, fmt.Errorf("there is no pipeline %q", q.Pipeline)
+	}
+	err = rt.engine.Holds(ctx, q.Pipeline, func(h sink.Hold) error {
+		if q.ID == 0 || q.ID == h.Record {
+			all = append(all, h)
+		}
+		return nil
+	})
+	return all, err
+}
+
+func (rt *plant) resolve(ctx context.Context, q holdQuery, holds []sink.Hold, err error) (n count, _ error) {
+	if err != nil {
+		return n, err
+	}
+	if q.ID != 0 && len(holds) == 0 {
+		return n, fmt.Errorf("record %d is not held: penstock hold list shows what is", q.ID)
+	}
+	for _, h := range holds {
+		if err := rt.engine.Resolve(ctx, h, q.Recreate); err != nil {
 			return n, err
 		}
 		n.Count++

@@ -19,7 +19,7 @@ import (
 // commands are the subcommands, in the order of the docs.
 func (c *cli) commands() []*cobra.Command {
 	return []*cobra.Command{
-		c.runCommand(), c.captureCommand(), c.sinkCommand(), c.validateCommand(), c.fmtCommand(), c.statusCommand(), c.dlqCommand(), c.guardCommand(),
+		c.runCommand(), c.captureCommand(), c.sinkCommand(), c.validateCommand(), c.fmtCommand(), c.statusCommand(), c.dlqCommand(), c.holdCommand(), c.guardCommand(),
 		c.tapCommand(), c.sourceCommand(), c.stateCommand(), c.simulateCommand(), c.demoCommand(),
 	}
 }
@@ -188,6 +188,70 @@ func (c *cli) counted(verb string, n int64) error {
 	}
 	_, err := fmt.Fprintf(c.out, "%s: %d records\n", verb, n)
 	return err
+}
+
+func (c *cli) holdCommand() *cobra.Command {
+	root := group("hold", "Records that wait for a decision, since someone removed them in the app: list, resolve")
+	var q holdQuery
+	list := &cobra.Command{
+		Use: "list [DIR]", Short: "Records that wait for a decision", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var all []held
+			if err := c.ask(cmd.Context(), folder(args), askHolds, q, &all); err != nil {
+				return err
+			}
+			rows := make([][]string, 0, len(all))
+			for i := range all {
+				h := &all[i]
+				if c.json {
+					if err := c.line(h); err != nil {
+						return err
+					}
+				}
+				rows = append(rows, []string{strconv.FormatInt(h.ID, 10), h.Pipeline, string(h.Key), h.AppKey, h.Time.Format(time.RFC3339)})
+			}
+			if c.json {
+				return nil
+			}
+			if len(all) == 0 {
+				_, err := fmt.Fprintln(c.out, "nothing is held")
+				return err
+			}
+			return c.table([]string{"ID", "PIPELINE", "KEY", "APP KEY", "CHANGED"}, rows)
+		},
+	}
+	list.Flags().StringVar(&q.Pipeline, "pipeline", "", "of this pipeline alone")
+	var r holdQuery
+	var forget bool
+	resolve := &cobra.Command{
+		Use: "resolve [ID] [DIR]", Short: "Decide: make the record anew in the app, or forget it", Args: cobra.MaximumNArgs(2),
+		Long: "Decide about records that someone removed in the app while their rows are still there: --recreate makes them anew as the rows are now, --forget leaves them out of the app, whatever changes in their rows.",
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if len(args) > 0 && !r.All {
+				if r.ID, err = entryID(args[0]); err != nil {
+					return err
+				}
+				args = args[1:]
+			}
+			switch {
+			case r.ID == 0 && !r.All:
+				return &exit{exitUsage, errors.New("name a record by its ID, or choose all with --all")}
+			case r.Recreate == forget:
+				return &exit{exitUsage, errors.New("say what to do with it: --recreate or --forget")}
+			}
+			var n count
+			if err := c.ask(cmd.Context(), folder(args), askResolve, r, &n); err != nil {
+				return err
+			}
+			return c.counted("resolve", n.Count)
+		},
+	}
+	resolve.Flags().StringVar(&r.Pipeline, "pipeline", "", "of this pipeline alone")
+	resolve.Flags().BoolVar(&r.All, "all", false, "every held record")
+	resolve.Flags().BoolVar(&r.Recreate, "recreate", false, "make it anew in the app")
+	resolve.Flags().BoolVar(&forget, "forget", false, "leave it out of the app")
+	root.AddCommand(list, resolve)
+	return root
 }
 
 func (c *cli) guardCommand() *cobra.Command {

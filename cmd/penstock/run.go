@@ -196,7 +196,7 @@ func (c *cli) summary(r *report) error {
 	if len(left) == 0 {
 		return nil
 	}
-	return &exit{exitRemainders, fmt.Errorf("%s: see penstock dlq list, penstock guard list", strings.Join(left, "; "))}
+	return &exit{exitRemainders, fmt.Errorf("%s: see penstock dlq list, penstock hold list, penstock guard list", strings.Join(left, "; "))}
 }
 
 // goal is what a run until caught up is to reach.
