@@ -129,7 +129,7 @@ func text(f func(args []string) (string, error)) function.Function {
 }
 
 // sensitive are the settings of apps whose values come from secret blocks and from nowhere else.
-var sensitive = map[string]bool{"token": true, "password": true, "client_secret": true, "refresh_token": true, "api_key": true}
+var sensitive = map[string]bool{"token": true, "password": true, "client_secret": true, "refresh_token": true, "api_key": true, "signing_key": true}
 
 // CheckSensitive refuses secrets that are written into an app block.
 func (p *Project) CheckSensitive() hcl.Diagnostics {

@@ -113,6 +113,8 @@ type Limits struct {
 	// Day is the quota of calls in a day, for all that call this account, and DayLeft what the app last said is left
 	// of it; 0 and 0: it says nothing.
 	Day, DayLeft int
+	// Whole: a change of a known record carries all fields of the pipeline, not only those that changed.
+	Whole bool
 }
 
 // Object describes an app's object.

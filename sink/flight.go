@@ -74,19 +74,26 @@ func (it *item) plan(p *Pipeline) bool {
 		}
 	}
 	sure := known && !w.Unknown && !it.adopt
+	news := len(it.write) > 0
 	for i, v := range fields {
 		group := p.fields[i].Group
 		if v.IsUnchanged() || known && group == OwnedByApp {
 			continue
 		}
 		it.sent = append(it.sent, i)
-		if sure && same(it.base, i, v) || known && group == Fill && it.filled(p.fields[i].Name) {
+		if sure && same(it.base, i, v) {
+			if !p.whole || group == Fill {
+				continue
+			}
+		} else if known && group == Fill && it.filled(p.fields[i].Name) {
 			continue
+		} else {
+			news = true
 		}
 		it.write = append(it.write, Field{p.fields[i].Name, v})
 	}
 	// With no field known, it is only to be settled what was sent before, or a key to be given up: see giveUp and holds.
-	if known && len(it.write) == 0 || !known && len(it.sent) == 0 && len(fields) > 0 {
+	if known && !news || !known && len(it.sent) == 0 && len(fields) > 0 {
 		it.state = nothing
 	}
 	return it.state == todo

@@ -22,7 +22,8 @@ type Pipeline struct {
 	spec   Spec
 	id     int64
 	fields []FieldSpec
-	layout int // the present one, an index of layouts
+	whole  bool // see Limits
+	layout int  // the present one, an index of layouts
 	print  string
 	// changed: the fingerprint differs from that of the last start.
 	changed bool
@@ -69,7 +70,7 @@ func newPipeline(e *Engine, d *dispatcher, spec Spec) *Pipeline {
 		spec.Partitions = 1
 	}
 	return &Pipeline{
-		e: e, d: d, spec: spec, fields: spec.Program.Fields(), print: spec.Program.Fingerprint(),
+		e: e, d: d, spec: spec, fields: spec.Program.Fields(), whole: d.app.Limits(spec.Object).Whole, print: spec.Program.Fingerprint(),
 		between: newBetween(), inflight: map[int64]*item{}, adopting: map[string]int64{}, parts: map[int]*partition{},
 	}
 }

@@ -14,6 +14,7 @@ import (
 	simhubspot "github.com/penstock-cdc/penstock/simulator/hubspot"
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/discard"
+	"github.com/penstock-cdc/penstock/sink/http"
 	"github.com/penstock-cdc/penstock/sink/hubspot"
 	"github.com/penstock-cdc/penstock/sink/rest"
 )
@@ -43,6 +44,9 @@ var sources = map[string]opener[database]{
 var apps = map[string]func(env rest.Env) opener[sink.App]{
 	"hubspot": func(env rest.Env) opener[sink.App] {
 		return connector(hubspot.Decode, func(cfg *hubspot.Config, name string) (sink.App, error) { return hubspot.Open(cfg, name, env) })
+	},
+	"http": func(env rest.Env) opener[sink.App] {
+		return connector(http.Decode, func(cfg *http.Config, name string) (sink.App, error) { return http.Open(cfg, name, env) })
 	},
 	"discard": func(env rest.Env) opener[sink.App] {
 		return connector(discard.Decode, func(cfg *discard.Config, name string) (sink.App, error) { return discard.Open(cfg, name, env) })

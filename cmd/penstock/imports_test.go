@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"sink":                {"change", "transform", "state", "config"},
 	"sink/sinktest":       {"sink", "change"},
 	"sink/rest":           {"sink"},
+	"sink/http":           {"sink", "sink/rest", "change", "config", "transform"}, // its templates are row expressions
 	"sink/*":              {"sink", "sink/rest", "change"},
 	"simulator":           {},
 	"simulator/*":         {"simulator"},

@@ -331,6 +331,10 @@ func (c *Client) request(ctx context.Context, r Request, token string) (*http.Re
 	if packed {
 		h.Set("Content-Encoding", "gzip")
 	}
+	if h.Get("Idempotency-Key") != "" || h.Get("X-Idempotency-Key") != "" {
+		// net/http takes these for a leave to send a write again by itself, whether or not the app knows them.
+		request.GetBody = nil
+	}
 	if token != "" {
 		h.Set("Authorization", "Bearer "+token)
 	}
