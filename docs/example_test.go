@@ -100,7 +100,7 @@ func TestExamples(t *testing.T) {
 	defer properties.Close()
 	app := httptest.NewServer(simulator.New(hubspot.New(), simulator.Options{NoLimits: true, Data: properties}))
 	t.Cleanup(app.Close)
-	env := []string{"SHOP_URL=" + url, "ERP_URL=mysql://erp:erp@127.0.0.1:3306/", "HUBSPOT_URL=" + app.URL, "HUBSPOT_TOKEN=token"}
+	env := []string{"SHOP_URL=" + url, "ERP_URL=mysql://erp:erp@127.0.0.1:3306/", "HUBSPOT_URL=" + app.URL, "HUBSPOT_TOKEN=token", "HOOKS_KEY=key"}
 	n := 0
 	for _, p := range pages(t) {
 		for _, f := range p.fences() {

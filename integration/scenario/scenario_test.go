@@ -60,6 +60,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"edit":      plain(edit),
 	"contacts":  plain(contacts),
 	"calls":     plain(calls),
+	"receiver":  plain(startReceiver),
+	"requests":  plain(requests),
 
 	"penstock": plain(penstock),
 	"exits":    plain(exits),

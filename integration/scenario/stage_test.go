@@ -29,6 +29,7 @@ type stage struct {
 	simulator *simulator.Server
 	seen      int // calls to the simulator that `calls` has counted
 	processes map[string]*binary.Process
+	receiver  *receiver
 }
 
 type stageKey struct{}
