@@ -1,0 +1,137 @@
+package sink_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
+)
+
+// unsaid is a row whose name the database left out of the event.
+func unsaid(r change.Row) change.Row {
+	r[2] = change.Of(change.Unchanged, "")
+	return r
+}
+
+func TestLingerFillsABatch(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.Linger = 3 * time.Second }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		start := time.Now()
+		for id := 1; id <= 5; id++ {
+			s.begin()
+			s.insert(customer(id))
+			p.take(s, 1)
+			<-time.After(200 * time.Millisecond)
+		}
+		p.settle()
+		if pushes, _ := v.Calls(); pushes != 1 || len(v.Live()) != 5 {
+			t.Errorf("%d calls for %d records, want one for 5", pushes, len(v.Live()))
+		}
+		if took := time.Since(start); took < 3*time.Second || took > 4*time.Second {
+			t.Errorf("sent after %s, want 3 s", took)
+		}
+	})
+}
+
+func TestFillWritesOnlyWhereTheAppHasNothing(t *testing.T) {
+	fill := func(s *sink.Spec) { s.Program = program{print: "1", fill: true} }
+	bubble(t, fill, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		v.Add(map[string]string{"email": "c1@x.test", "title": "Dr."})
+		v.Add(map[string]string{"email": "c2@x.test"})
+		p.fill(s, 3)
+		for key, title := range map[string]string{"1": "Dr.", "2": "C", "3": "C"} {
+			if got := v.Live()[key]["title"]; got != title {
+				t.Errorf("record %s has the title %q, want %q", key, got, title)
+			}
+		}
+		s.begin()
+		s.update(row(3, "c3@x.test", "Other", "pro", 2, 3))
+		p.take(s, 10)
+		p.settle()
+		if r := v.Live()["3"]; r["title"] != "C" || r["name"] != "Other" {
+			t.Errorf("after the row's change: %v, want the first title still", r)
+		}
+	})
+}
+
+func TestRemovedInTheAppIsMadeAnewWithWhatWasLeftOut(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.OnAppDelete = "recreate" }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 2)
+		v.Archive(v.Live()["1"]["id"])
+		s.begin()
+		s.update(unsaid(row(1, "new@x.test", "", "pro", 2, 1)))
+		p.take(s, 10)
+		p.settle()
+		if r := v.Live()["1"]; r["email"] != "new@x.test" || r["name"] != "C" {
+			t.Errorf("made anew as %v, want the name that it had", r)
+		}
+	})
+}
+
+func TestRemovedInTheAppIsForgotten(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.OnAppDelete = "forget" }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 2)
+		v.Archive(v.Live()["1"]["id"])
+		for ver := 2; ver < 5; ver++ {
+			s.begin()
+			s.update(row(1, "c1@x.test", "New", "pro", ver, 1))
+			p.take(s, 10)
+			p.settle()
+		}
+		if pushes, _ := v.Calls(); pushes != 2 || len(v.Live()) != 1 {
+			t.Errorf("%d calls, %d records: want the first, the one that found it gone, and one record", pushes, len(v.Live()))
+		}
+	})
+}
+
+func TestRemovalOfWhatIsGoneIsDone(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 1)
+		v.Archive(v.Live()["1"]["id"])
+		s.begin()
+		s.delete(customer(1))
+		p.take(s, 10)
+		if g := p.settle(); g.Held != 0 {
+			t.Errorf("%+v: a removal has nothing to be decided", g)
+		}
+	})
+}
+
+func TestRefusedEventsLeaveNoGap(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 1)
+		s.begin()
+		s.update(row(1, "", "New", "pro", 2, 1)) // refused: it has no e-mail
+		s.update(unsaid(row(1, "", "", "pro", 3, 1)))
+		s.update(unsaid(row(1, "c1@x.test", "", "pro", 4, 1)))
+		p.take(s, 1)
+		p.settle()
+		if r := v.Live()["1"]; r["name"] != "New" || r["ver"] != "4" {
+			t.Errorf("the app has %v, want the name that only the refused event had", r)
+		}
+		if l := p.ledger(); l.Rejected != 0 || l.Superseded != 2 {
+			t.Errorf("ledger %+v", l)
+		}
+	})
+}
+
+func TestFormerRowsRecordIsRemovedWhenTheNextIsRefused(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 1)
+		v.SetFault(func(int, sink.Action, []sink.Change) sinktest.Fault { return sinktest.Busy })
+		s.begin()
+		s.delete(customer(1))
+		s.insert(row(1, "other@x.test", "Other", "pro", 1, 2))
+		s.update(row(1, "", "Other", "pro", 2, 2))
+		p.take(s, 1)
+		v.SetFault(nil)
+		p.settle()
+		if live := v.Live(); len(live) != 0 {
+			t.Errorf("the app has %v, want nothing: the deleted row's record is gone, the new row is refused", live)
+		}
+		if l := p.ledger(); l.Rejected != 1 {
+			t.Errorf("ledger %+v", l)
+		}
+	})
+}
