@@ -3,6 +3,7 @@ package sink_test
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/sink"
@@ -120,6 +121,35 @@ func TestSnapshotFindsWhatWasDeleted(t *testing.T) {
 		}
 		if again, _ := v.Calls(); again-pushes != 2 {
 			t.Errorf("%d calls, want 2: rows that did not change make none", again-pushes)
+		}
+	})
+}
+
+// The first snapshot's row 2 has another key and e-mail owner by the second, of which only the end tells that 2 is gone.
+func TestSnapshotTakesWhatAGoneRowHeld(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		v.Unique = "email"
+		p.fill(s, 4)
+		s.marker(change.SnapshotBegin, "1")
+		s.begin()
+		for _, id := range []int{1, 3, 4} {
+			s.read(customer(id), id)
+		}
+		s.read(row(9, "c2@x.test", "C", "pro", 2, 9), 9)
+		p.take(s, 3)
+		<-time.After(time.Second)
+		if n := p.ledger().Rejected; n != 0 {
+			t.Errorf("%d records in quarantine before the snapshot's end", n)
+		}
+		s.marker(change.SnapshotEnd, "1")
+		p.take(s, 3)
+		p.settle()
+		live := v.Live()
+		if len(live) != 4 || live["2"] != nil || live["9"]["email"] != "c2@x.test" {
+			t.Errorf("the app has %v", live)
+		}
+		if l := p.ledger(); l.Rejected != 0 {
+			t.Errorf("ledger %+v", l)
 		}
 	})
 }

@@ -20,6 +20,7 @@ func (d *dispatcher) fly(ctx context.Context, f *flight) {
 		d.pushAll(ctx, f, l)
 		d.adopt(ctx, f, l)
 		d.passKeys(ctx, f, l)
+		d.waitForOurs(ctx, f)
 	}
 	if err := d.record(f); err != nil {
 		d.fail(fmt.Errorf("record answers of %s for pipeline %s: %w", d.name, f.p.spec.Name, err))
@@ -200,6 +201,38 @@ func (d *dispatcher) passKeys(ctx context.Context, f *flight, l Limits) {
 			it.state = failed
 		}
 	})
+}
+
+// waitForOurs tries creates again later that collide with a record of ours: its row may be gone, or have another value
+// by now, as after a snapshot that was begun anew, of which only the end tells what rows are gone.
+func (d *dispatcher) waitForOurs(ctx context.Context, f *flight) {
+	var items []*item
+	for _, it := range f.items {
+		var conflict *ConflictError
+		if it.state == refused && it.action == Upsert && errors.As(it.result.Err, &conflict) && conflict.AppID != "" && it.want.Attempts < conflictTries/2 {
+			items = append(items, it)
+		}
+	}
+	if len(items) == 0 {
+		return
+	}
+	err := d.e.o.Store.View(ctx, func(tx state.Tx) error {
+		for _, it := range items {
+			var conflict *ConflictError
+			errors.As(it.result.Err, &conflict)
+			owner, err := tx.Owner(f.p.id, conflict.AppID)
+			if err != nil {
+				return err
+			}
+			if owner != 0 && owner != it.want.Record {
+				it.state = failed
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		d.fail(fmt.Errorf("read owners of %s for pipeline %s: %w", d.name, f.p.spec.Name, err))
+	}
 }
 
 // ref names a change the same each time it is sent.
