@@ -137,7 +137,7 @@ func TestSnapshotTakesWhatAGoneRowHeld(t *testing.T) {
 		}
 		s.read(row(9, "c2@x.test", "C", "pro", 2, 9), 9)
 		p.take(s, 3)
-		<-time.After(time.Second)
+		<-time.After(time.Hour)
 		if n := p.ledger().Rejected; n != 0 {
 			t.Errorf("%d records in quarantine before the snapshot's end", n)
 		}

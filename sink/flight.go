@@ -209,7 +209,7 @@ func (d *dispatcher) waitForOurs(ctx context.Context, f *flight) {
 	var items []*item
 	for _, it := range f.items {
 		var conflict *ConflictError
-		if it.state == refused && it.action == Upsert && errors.As(it.result.Err, &conflict) && conflict.AppID != "" && it.want.Attempts < conflictTries/2 {
+		if it.state == refused && it.action == Upsert && errors.As(it.result.Err, &conflict) && conflict.AppID != "" && f.p.mayYield(it) {
 			items = append(items, it)
 		}
 	}
@@ -233,6 +233,24 @@ func (d *dispatcher) waitForOurs(ctx context.Context, f *flight) {
 	if err != nil {
 		d.fail(fmt.Errorf("read owners of %s for pipeline %s: %w", d.name, f.p.spec.Name, err))
 	}
+}
+
+// mayYield tells whether what another record of ours has in an item's way may be free soon: that record may be about to
+// change, or be gone, which only the end of a snapshot tells.
+func (p *Pipeline) mayYield(it *item) bool {
+	if it.want.Attempts < conflictTries/2 {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.partsMu.Lock()
+	defer p.partsMu.Unlock()
+	for _, part := range p.parts {
+		if part.pos.Snapshot != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // ref names a change the same each time it is sent.

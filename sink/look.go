@@ -233,8 +233,7 @@ func (d *dispatcher) adoptBy(ctx context.Context, f *flight, reader Reader, l Li
 		}
 		r := found[0]
 		owned, err := p.owned(ctx, r.ID, it.want.Record)
-		if owned && it.want.Attempts < conflictTries/2 {
-			// It may be about to be archived, or to change its value.
+		if owned && p.mayYield(it) {
 			it.state, it.result = failed, Result{Err: errors.New("the app's record with this match value is another row's")}
 			return
 		}

@@ -392,6 +392,9 @@ func (u *unit) absent(r *rec, it *item) error {
 		w.Queue, w.Unknown, w.RemovalSent = state.QueueOf(state.Create, w.Queue.Lane(), false), false, false
 		u.ledger.Pending++
 		u.putPending(r, w)
+		if s.Key == nil {
+			u.park(r) // its row is between two keys: another row may have this one by now
+		}
 		return nil
 	case "forget":
 		s.Standing = state.Forgotten
