@@ -98,6 +98,8 @@ type model struct {
 	toast  bool          // updates leave out what they do not change
 	space  int           // keys are up to this one
 	dirty  int           // one in so many has no e-mail
+	people bool          // someone archives records in the app
+	gone   map[int]bool  // of them: the rows' ident
 	ident  int
 	logs   sync.Mutex
 	log    []string
@@ -114,7 +116,7 @@ type model struct {
 type errCrash struct{ name string }
 
 func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), luck: rand.New(rand.NewPCG(seed, 2)), rows: map[int]*mrow{}, vers: map[string]int{}, owner: map[string]string{}}
+	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), luck: rand.New(rand.NewPCG(seed, 2)), rows: map[int]*mrow{}, gone: map[int]bool{}, vers: map[string]int{}, owner: map[string]string{}}
 	m.v = sinktest.NewVendor("source_id", sink.Limits{Batch: 1 + m.rnd.IntN(12), Read: 5, Concurrent: 1 + m.rnd.IntN(4)})
 	if m.rnd.IntN(2) == 0 {
 		m.v.Bounds.Calls, m.v.Bounds.Window = 5, time.Second
@@ -138,6 +140,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		t.Log("the app's key is the code")
 	}
 	m.toast = m.rnd.IntN(2) == 0
+	m.people = m.rnd.IntN(3) == 0
 	m.space, m.dirty = 2+m.rnd.IntN(19), 2+m.rnd.IntN(12)
 	if m.poison = m.rnd.IntN(3) == 0; m.poison {
 		m.v.Poison = func(c sink.Change) bool {
@@ -153,6 +156,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		s.Program = program{print: "1", byCode: m.byCode}
 		s.Guard = sink.Guard{Deletes: sink.Quota{Share: -1, Count: -1}, Changes: sink.Quota{Share: -1, Count: -1}, Creates: sink.Quota{Share: -1, Count: -1}}
 		s.OnDelete = []string{"archive", "delete"}[m.rnd.IntN(2)]
+		s.OnAppDelete = "recreate"
 	})
 	m.p.point = m.failpoint
 	return m
@@ -445,6 +449,9 @@ func (m *model) run() {
 		for range 1 + m.rnd.IntN(5) {
 			m.act()
 		}
+		if m.people && m.rnd.IntN(4) == 0 {
+			m.archive()
+		}
 		m.faults.Store(m.rnd.IntN(3) > 0)
 		size := 1 + m.rnd.IntN(9)
 		if m.rnd.IntN(3) == 0 {
@@ -492,6 +499,15 @@ func (m *model) run() {
 	m.mu.Unlock()
 	m.faults.Store(false)
 	m.settle()
+	for _, id := range slices.Sorted(maps.Keys(m.rows)) { // what people did is noticed with the next change
+		if r := m.rows[id]; m.gone[r.ident] {
+			r.ver++
+			m.s.begin()
+			m.s.update(m.image(*r, r))
+			m.logf("touch %+v", *r)
+		}
+	}
+	m.settle()
 	<-time.After(2 * time.Minute)
 	for n := range m.s.parts { // nothing more to read: moves that nobody claims are given up
 		if err := m.p.engine.Pipeline("crm").Idle(m.t.Context(), customers.Topic, n, m.p.next[n]); err != nil {
@@ -500,6 +516,23 @@ func (m *model) run() {
 	}
 	m.settle()
 	m.check()
+}
+
+// archive does what a person may do in the app.
+func (m *model) archive() {
+	live := m.v.Live()
+	if len(live) == 0 {
+		return
+	}
+	keys := slices.Sorted(maps.Keys(live))
+	have := live[keys[m.chance(len(keys))]]
+	m.v.Archive(have["id"])
+	ident, _ := strconv.Atoi(have["ident"])
+	m.gone[ident] = true
+	m.mu.Lock()
+	delete(m.owner, have["id"])
+	m.mu.Unlock()
+	m.logf("someone archives %v", have)
 }
 
 // quarantined returns the reason that is listed for each key.
