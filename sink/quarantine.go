@@ -114,7 +114,7 @@ func (u *unit) giveUp(r *rec, t *taken) error {
 
 // removeFormer removes what the app has of a row that had the key before, since the present one is refused.
 func (u *unit) removeFormer(r *rec, over state.Want, id change.ID, at int64) error {
-	if r.sh.Standing != state.InApp && (r.pd == nil || !r.pd.Unknown) {
+	if r.sh.Standing != state.InApp && r.fl == nil && (r.pd == nil || !r.pd.Unknown) {
 		u.dropPending(r)
 		return nil
 	}
