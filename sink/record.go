@@ -389,6 +389,13 @@ func (u *unit) absent(r *rec, it *item) error {
 			u.ledger.Superseded++
 			return u.rekind(r)
 		}
+		if s.Rejected || s.Deleted || s.Excluded { // it is not its row's newest state: see giveUp and leave
+			u.ledger.Superseded++
+			if !s.Rejected {
+				s.Standing = state.Removed
+			}
+			return nil
+		}
 		w.Queue, w.Unknown, w.RemovalSent = state.QueueOf(state.Create, w.Queue.Lane(), false), false, false
 		u.ledger.Pending++
 		u.putPending(r, w)
