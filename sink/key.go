@@ -206,7 +206,7 @@ func (u *unit) blocked(r *rec) (bool, error) {
 func (u *unit) holds(h *rec, key change.Value) (bool, error) {
 	drop := func() error { return u.forget(h, func(k string) bool { return k == key.Text() }) }
 	switch {
-	case h.fl != nil || u.moving(h.sh.ID), h.pd != nil && (h.sh.Standing == state.InApp || h.pd.Unknown):
+	case h.fl != nil || u.moving(h.sh.ID), h.pd != nil && (h.sh.Standing == state.InApp || h.pd.Unknown || h.pd.Want == state.Put && h.pd.Key == key):
 		return true, nil
 	case h.sh.Standing != state.InApp, h.sh.Deleted: // deleted: kept in the app on purpose, see own
 		return false, drop()
