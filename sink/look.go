@@ -84,7 +84,8 @@ func (d *dispatcher) lookByKey(ctx context.Context, f *flight, reader Reader, l 
 	}
 	for _, it := range items {
 		it.looked = true
-		if it.hold = it.hold && it.appID == "" && it.state == todo && it.want.Want == state.Put; it.hold {
+		news := it.appID == "" || it.found.Text() != it.want.Key.Text()
+		if it.hold = it.hold && news && it.state == todo && it.want.Want == state.Put; it.hold {
 			it.due = keyWait
 		}
 	}
