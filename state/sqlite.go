@@ -66,7 +66,7 @@ func OpenSQLite(path string, o SQLiteOptions) (*SQLite, error) {
 	// The hook that SQLite has for checkpoints drops their errors, so it is off and checkpoint does it.
 	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: abs}).String() +
 		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=wal_autocheckpoint(0)" +
-		"&_pragma=fullfsync(1)&_pragma=checkpoint_fullfsync(1)&_pragma=cache_size(-12000)&_pragma=cell_size_check(1)"
+		"&_pragma=fullfsync(1)&_pragma=checkpoint_fullfsync(1)&_pragma=cache_size(-8000)&_pragma=cell_size_check(1)"
 	if s.db, err = sql.Open("sqlite", dsn); err != nil {
 		return nil, fmt.Errorf("open state %s: %w", path, err)
 	}
@@ -89,7 +89,7 @@ func (s *SQLite) open() error {
 	if s.read, err = newSession(ctx, s.db); err != nil {
 		return s.fault("open", err)
 	}
-	if _, err := s.read.conn.ExecContext(ctx, "PRAGMA query_only=1"); err != nil {
+	if _, err := s.read.conn.ExecContext(ctx, "PRAGMA query_only=1; PRAGMA cache_size=-2000"); err != nil {
 		return s.fault("open", err)
 	}
 	s.tx = &sqliteTx{s: s, q: s.write}
