@@ -25,7 +25,7 @@ var (
 
 // memoryLimit is what the Go heap is kept below, in bytes, if garbage can be: SQLite has
 // some more beside it. The environment variable GOMEMLIMIT replaces it.
-const memoryLimit = 52 << 20
+const memoryLimit = 58 << 20
 
 func main() {
 	if os.Getenv("GOMEMLIMIT") == "" {
