@@ -133,7 +133,7 @@ func OpenEmbedded(ctx context.Context, opts EmbeddedOptions) (*Embedded, error) 
 		fresh: make(chan struct{}), moved: make(chan struct{}), done: make(chan struct{}), opened: time.Now(),
 	}
 	e.tail.limit = 16 << 20
-	db.SetMaxOpenConns(6) // each has a page cache; two of them are pinned
+	db.SetMaxOpenConns(6) // two of them are pinned
 	db.SetMaxIdleConns(6)
 	if info, err := os.Stat(opts.Path + "-wal"); err == nil {
 		e.wal.Store(info.Size())
@@ -171,7 +171,7 @@ func (o EmbeddedOptions) withDefaults() EmbeddedOptions {
 
 func dsn(path string) string {
 	q := url.Values{"_pragma": {
-		"busy_timeout(30000)", "synchronous(FULL)", "wal_autocheckpoint(0)", "cache_size(-4000)",
+		"busy_timeout(30000)", "synchronous(FULL)", "wal_autocheckpoint(0)", "cache_size(-250)",
 		"fullfsync(1)", "checkpoint_fullfsync(1)", "temp_store(MEMORY)", "journal_size_limit(268435456)",
 	}}
 	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}).String()
@@ -262,6 +262,11 @@ const pageSize = 8192
 func (e *Embedded) load(ctx context.Context) error {
 	var err error
 	if e.writer, err = e.db.Conn(ctx); err != nil {
+		return err
+	}
+	// The process's SQLite files share one page cache, as large as the sum of what all
+	// connections ask for: the log, which is written and read in order, asks for little.
+	if _, err = e.writer.ExecContext(ctx, "PRAGMA cache_size=-1000"); err != nil {
 		return err
 	}
 	if e.fill, err = e.db.Conn(ctx); err != nil {
