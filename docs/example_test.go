@@ -80,7 +80,8 @@ const table = `CREATE TABLE customers (id bigint PRIMARY KEY, email text, first_
 	mrr_cents bigint NOT NULL DEFAULT 0, is_test boolean NOT NULL DEFAULT false, notes text, deleted_at timestamptz)`
 
 // TestExamples validates every HCL example, against a real Postgres and the simulator.
-// Those of docs/language.md are compiled by the tests of transform.
+// Those of docs/language.md are compiled by the tests of transform, those of docs/errors
+// by the tests of cmd/penstock.
 func TestExamples(t *testing.T) {
 	url := service.Database(t, service.Shared(t, "postgres18"))
 	c, err := pgx.Connect(t.Context(), url)
@@ -104,7 +105,7 @@ func TestExamples(t *testing.T) {
 	n := 0
 	for _, p := range pages(t) {
 		for _, f := range p.fences() {
-			if f.language != "hcl" || p.name == "docs/language.md" {
+			if f.language != "hcl" || p.name == "docs/language.md" || strings.HasPrefix(p.name, "docs/errors/") {
 				continue
 			}
 			n++

@@ -24,6 +24,11 @@ func pages(t *testing.T) []page {
 	if err != nil || len(names) < 8 {
 		t.Fatalf("found pages %v, %v", names, err)
 	}
+	codes, err := filepath.Glob("errors/*.md")
+	if err != nil || len(codes) < 60 {
+		t.Fatalf("found pages of codes %v, %v", codes, err)
+	}
+	names = append(names, codes...)
 	out := []page{{"README.md", read(t, filepath.Join(root, "README.md"))}}
 	for _, n := range names {
 		out = append(out, page{"docs/" + n, read(t, n)})
