@@ -59,7 +59,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
          OR EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt WHERE pt.pubname = $1 AND pt.schemaname = n.nspname AND pt.tablename = c.relname),
        COALESCE((SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid AND c.relispartition), 0)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\_toast%' AND n.nspname NOT LIKE 'pg\_temp%'
+WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\_toast%%' AND n.nspname NOT LIKE 'pg\_temp%%' AND %s
 ORDER BY n.nspname, c.relname`
 
 const columnsQuery = `
@@ -76,7 +76,20 @@ ORDER BY i.indrelid, i.indexrelid, k.place`
 // readRelations reads the tables that keep says are wanted, with their columns and
 // the types of these.
 func readRelations(ctx context.Context, conn *pgconn.PgConn, publication string, ts types, keep func(*relationInfo) bool) ([]*relationInfo, error) {
-	rows, err := query(ctx, conn, relationsQuery, publication)
+	return readRelationsWhere(ctx, conn, publication, "true", ts, keep)
+}
+
+// readRelation reads one table, nil when it is gone.
+func readRelation(ctx context.Context, conn *pgconn.PgConn, publication string, oid uint32, ts types) (*relationInfo, error) {
+	found, err := readRelationsWhere(ctx, conn, publication, fmt.Sprintf("c.oid = %d", oid), ts, func(*relationInfo) bool { return true })
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return found[0], nil
+}
+
+func readRelationsWhere(ctx context.Context, conn *pgconn.PgConn, publication, condition string, ts types, keep func(*relationInfo) bool) ([]*relationInfo, error) {
+	rows, err := query(ctx, conn, fmt.Sprintf(relationsQuery, condition), publication)
 	if err != nil {
 		return nil, fmt.Errorf("read tables: %w", err)
 	}
@@ -184,12 +197,14 @@ func (c *Config) table(source, database string, m *relationMessage, info *relati
 			identity = append(identity, places[i])
 		}
 	}
-	t.Key = key(t, info.primary, identity)
+	if m.identity != 'd' || m.isKey(info.primary) {
+		t.Key = key(t, info.primary, identity)
+	}
 	if len(t.Key) == 0 {
 		switch {
 		case block != nil && len(block.Key) > 0:
 			t.Key = key(t, block.Key, identity)
-		case m.identity == 'i':
+		case m.identity == 'i' && m.isKey(info.index):
 			t.Key = key(t, info.index, identity)
 		}
 		if len(t.Key) == 0 && (m.identity == 'd' || m.identity == 'i') {
@@ -197,6 +212,21 @@ func (c *Config) table(source, database string, m *relationMessage, info *relati
 		}
 	}
 	return t.Seal(), places
+}
+
+// isKey tells whether the replica identity has these columns and no others. The default
+// one is the primary key as it was then: a shorter one of now would give different rows
+// of then the same key.
+func (m *relationMessage) isKey(names []string) bool {
+	n := 0
+	for i := range m.columns {
+		if m.columns[i].key {
+			if n++; !slices.Contains(names, m.columns[i].name) {
+				return false
+			}
+		}
+	}
+	return n == len(names)
 }
 
 // key returns the places of the named columns, nil unless all are there and in the identity.

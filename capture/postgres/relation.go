@@ -17,6 +17,7 @@ type relation struct {
 	key     []int // the table's key
 	full    bool  // old rows are complete
 	strict  bool  // a value that does not fit its type as it was looked up is errStale
+	nulls   bool  // a column that is NOT NULL now was NULL
 	looked  time.Time
 
 	before, after, oldKey change.Row // of the current event
@@ -29,9 +30,10 @@ type relation struct {
 // relationCodec is one column of a relation's tuples.
 type relationCodec struct {
 	codec
-	place  int  // in the table's columns; -1: left out
-	key    bool // part of the replica identity
-	labels map[string]bool
+	place   int  // in the table's columns; -1: left out
+	key     bool // part of the replica identity
+	notNull bool // by what the catalog says now: a NULL may be older
+	labels  map[string]bool
 }
 
 // errStale: a value does not fit its type as the catalog had it when the relation was
@@ -48,6 +50,7 @@ func newRelation(oid uint32, m *relationMessage, t *change.Table, places []int, 
 			typ = unknownType(c.typ)
 		}
 		r.columns[i] = relationCodec{codec: typ.codec(c.typmod), place: places[i], key: c.key}
+		r.columns[i].notNull = places[i] >= 0 && !t.Columns[places[i]].Nullable
 		if base, _ := typ.resolved(-1); base.kind == change.Enum {
 			r.columns[i].labels = map[string]bool{}
 			for _, l := range base.labels {
@@ -75,6 +78,7 @@ func (r *relation) row(row change.Row, tuple []field) error {
 		switch {
 		case f.kind == 'n':
 			row[c.place] = change.Value{}
+			r.nulls = r.nulls || c.notNull
 		case f.kind == 'u':
 			row[c.place] = change.Of(change.Unchanged, "")
 		case c.convert == nil:
@@ -98,6 +102,19 @@ func (r *relation) row(row change.Row, tuple []field) error {
 		}
 	}
 	return nil
+}
+
+// nullable returns the table with those columns nullable that are NULL in a row. The stream does not
+// say what was NOT NULL when the row was written.
+func (r *relation) nullable(row change.Row) *change.Table {
+	t := *r.table
+	t.Columns = slices.Clone(t.Columns)
+	for i := range r.columns {
+		if c := &r.columns[i]; c.notNull && row[c.place].IsNull() {
+			c.notNull, t.Columns[c.place].Nullable = false, true
+		}
+	}
+	return t.Seal()
 }
 
 // maxScratch is how much memory for converted values is kept from row to row.

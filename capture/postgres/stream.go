@@ -33,7 +33,8 @@ type stream struct {
 	decoder   decoder
 	messages  map[uint32]relationMessage // by relation, until a row of it comes
 	relations map[uint32]*relation
-	relation  *relation // of the last row
+	again     map[uint32]bool // relations to look up: they may be others than when capture began
+	relation  *relation       // of the last row
 	event     change.Event
 	text      []byte // transaction id
 	resume    []byte
@@ -75,7 +76,7 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 	}
 	st := &stream{
 		s: s, srv: srv, r: r, out: out, ctx: ctx, reply: make(chan struct{}, 1),
-		messages: map[uint32]relationMessage{}, relations: map[uint32]*relation{},
+		messages: map[uint32]relationMessage{}, relations: map[uint32]*relation{}, again: map[uint32]bool{},
 	}
 	w.waiting = out.Idle
 	for {
@@ -189,6 +190,11 @@ func (st *stream) message(lsn uint64) error {
 	case 'C':
 		return st.end(m)
 	case 'R':
+		// A relation is described again when something about it changed. Not all of it is in the message: the
+		// primary key beside a full identity, NOT NULL.
+		if _, seen := st.messages[m.relation]; seen || st.event.ID.Commit() > st.srv.end {
+			st.again[m.relation] = true
+		}
 		st.messages[m.relation] = m.rel
 		delete(st.relations, m.relation)
 		st.relation = nil
@@ -291,14 +297,27 @@ func (st *stream) rows(r *relation, m *message) error {
 			return err
 		}
 		e.Before = r.before
+		if r.nulls = r.nulls && m.oldKind == 'O'; r.nulls {
+			st.renew(r, r.before)
+		}
 	}
 	if m.kind != 'D' {
 		if err := r.row(r.after, m.new); err != nil {
 			return err
 		}
 		e.After = r.after
+		if r.nulls {
+			st.renew(r, r.after)
+		}
 	}
 	return nil
+}
+
+// renew gives a relation the version of its table that has room for the NULLs of a row.
+func (st *stream) renew(r *relation, row change.Row) {
+	t := st.s.intern(r.oid, r.nullable(row))
+	r.nulls, r.table, st.event.Table = false, t, t
+	st.s.updateTable(t.QualifiedName(), func(status *capture.TableStatus) { status.SchemaVersion = t.Version })
 }
 
 // refreshInterval is how often the types of a table are looked up again because of
@@ -394,11 +413,12 @@ func (st *stream) find(oid uint32) (*relation, error) {
 		return r, nil
 	}
 	info := st.srv.relation(oid)
-	if info == nil || !sameColumns(&m, info, st.srv.storedGenerated) {
+	if info == nil || st.again[oid] || !sameColumns(&m, info, st.srv.storedGenerated) {
 		var err error
 		if info, err = st.look(oid, &m); err != nil {
 			return nil, err
 		}
+		delete(st.again, oid)
 	}
 	t, places := st.s.cfg.table(st.s.name, st.srv.database, &m, info, st.srv.types)
 	r := newRelation(oid, &m, st.s.intern(oid, t), places, st.srv.types)
@@ -416,7 +436,7 @@ func (st *stream) look(oid uint32, m *relationMessage) (*relationInfo, error) {
 		return nil, err
 	}
 	defer closeConn(conn)
-	found, err := readRelations(st.ctx, conn, st.s.cfg.Publication, st.srv.types, func(r *relationInfo) bool { return r.oid == oid })
+	found, err := readRelation(st.ctx, conn, st.s.cfg.Publication, oid, st.srv.types)
 	if err != nil {
 		return nil, err
 	}
@@ -427,11 +447,11 @@ func (st *stream) look(oid uint32, m *relationMessage) (*relationInfo, error) {
 	if err := st.srv.types.load(st.ctx, conn, oids); err != nil {
 		return nil, err
 	}
-	if len(found) == 0 {
+	if found == nil {
 		return &relationInfo{oid: oid, schema: m.schema, name: m.name}, nil
 	}
-	st.srv.replace(found[0])
-	return found[0], nil
+	st.srv.replace(found)
+	return found, nil
 }
 
 // sameColumns tells whether the catalog describes the columns of a Relation message.
