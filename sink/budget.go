@@ -1,6 +1,9 @@
 package sink
 
-import "time"
+import (
+	"sort"
+	"time"
+)
 
 // budget counts calls in a rolling window. It is the dispatcher's to lock.
 type budget struct {
@@ -44,7 +47,9 @@ func (b *budget) recent() []time.Time {
 // windowMargin is added to the window for the way to the app: calls may arrive closer than they were made.
 const windowMargin = 50 * time.Millisecond
 
-// wait returns how long the next call has to wait, when reserve calls of the window are kept for others.
+// wait returns how long the next call has to wait, when reserve calls of the window are kept for others. Once half
+// of the window's calls are made, those that are left are spread over the time until the first of them may be made
+// again: changes then go out together every fraction of a second, rather than at once and then not for most of a window.
 func (b *budget) wait(now time.Time, reserve int) time.Duration {
 	if len(b.at) == 0 {
 		return 0
@@ -52,10 +57,30 @@ func (b *budget) wait(now time.Time, reserve int) time.Duration {
 	reserve = min(reserve, len(b.at)-1)
 	// The call that must have left the window is the one `calls - reserve` back.
 	oldest := b.at[(b.next+reserve)%len(b.at)]
-	if oldest.IsZero() {
+	length := b.window + windowMargin
+	if w := oldest.Add(length).Sub(now); !oldest.IsZero() && w > 0 {
+		return w
+	}
+	made, first := b.made(now.Add(-length))
+	left := len(b.at) - reserve - made
+	if 2*made < len(b.at) || left <= 0 {
 		return 0
 	}
-	return oldest.Add(b.window + windowMargin).Sub(now)
+	last := b.at[(b.next+len(b.at)-1)%len(b.at)]
+	return last.Add(first.Add(length).Sub(now) / time.Duration(left)).Sub(now)
+}
+
+// made returns how many calls were made after a time, and when the first of them was.
+func (b *budget) made(after time.Time) (n int, first time.Time) {
+	// From the last one backwards: at is a ring in order of time.
+	n = sort.Search(len(b.at), func(i int) bool {
+		t := b.at[(b.next+2*len(b.at)-1-i)%len(b.at)]
+		return !t.After(after)
+	})
+	if n > 0 {
+		first = b.at[(b.next+len(b.at)-n)%len(b.at)]
+	}
+	return n, first
 }
 
 // take notes a call.
