@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclparse"
@@ -18,6 +19,7 @@ type Project struct {
 	Dir             string
 	DataDir         string // absolute or relative to the working folder, as Dir is
 	RequiredVersion string
+	SchemaCheck     time.Duration // how often apps are asked for their fields while penstock runs
 	Sources         []*Source
 	Apps            []*App
 	Stream          Stream
@@ -66,7 +68,7 @@ var later = map[string]bool{"test": true, "variable": true, "locals": true, "fun
 // Load reads every *.hcl file of a folder. The project is usable only when the
 // diagnostics have no errors; it is never nil, so that they can be written with their lines.
 func Load(dir string) (*Project, hcl.Diagnostics) {
-	p := &Project{Dir: dir, DataDir: filepath.Join(dir, "penstock-data"), Stream: Stream{Kind: "embedded"}, State: State{Kind: "sqlite"}}
+	p := &Project{Dir: dir, DataDir: filepath.Join(dir, "penstock-data"), SchemaCheck: 10 * time.Minute, Stream: Stream{Kind: "embedded"}, State: State{Kind: "sqlite"}}
 	parser := hclparse.NewParser()
 	names, err := filepath.Glob(filepath.Join(dir, "*.hcl"))
 	if err != nil || len(names) == 0 {

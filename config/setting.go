@@ -57,10 +57,16 @@ type Ops struct {
 
 func (p *Project) decodePenstock(block *hcl.Block) hcl.Diagnostics {
 	var raw struct {
-		RequiredVersion string `hcl:"required_version,optional"`
-		DataDir         string `hcl:"data_dir,optional"`
+		RequiredVersion string         `hcl:"required_version,optional"`
+		DataDir         string         `hcl:"data_dir,optional"`
+		SchemaCheck     hcl.Expression `hcl:"schema_check,optional"`
 	}
 	diags := gohcl.DecodeBody(block.Body, settings(), &raw)
+	p.SchemaCheck, diags = durationOr(raw.SchemaCheck, p.SchemaCheck, diags)
+	if p.SchemaCheck <= 0 {
+		p.SchemaCheck = 10 * time.Minute
+		diags = append(diags, Errorf("E0107", &block.DefRange, "schema_check can't be 0", "It is how often the apps are asked for their fields while penstock runs: \"10m\"."))
+	}
 	p.RequiredVersion = raw.RequiredVersion
 	if raw.DataDir != "" {
 		p.DataDir = raw.DataDir

@@ -52,6 +52,7 @@ type Pipeline struct {
 	State      string   `json:"state,omitempty"`
 	Detail     string   `json:"detail,omitempty"`
 	LagSeconds *float64 `json:"lag_seconds,omitempty"`
+	Warnings   []string `json:"warnings,omitempty"` // what a changed schema breaks
 	// Events by final outcome (applied, unchanged, superseded ...): counts that only grow.
 	Events map[string]uint64 `json:"events,omitempty"`
 	// Open are the events that have no final outcome yet (pending, held, waiting).

@@ -38,6 +38,12 @@ type Describer interface {
 	Describe(ctx context.Context, object string) (Object, error)
 }
 
+// Declared is a Describer whose objects are declared in its block: it asks no network.
+type Declared interface {
+	Describer
+	Declared()
+}
+
 // Eraser is an App that can forget a person for good, as privacy law asks; what it erased it never takes back.
 type Eraser interface {
 	// Erase erases the record of that id, archived or not. A record that is not there is no error.

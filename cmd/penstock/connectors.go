@@ -26,6 +26,8 @@ type database interface {
 	Identity(version string) change.Source
 	// Describe returns the schemas that the captured tables have now.
 	Describe(ctx context.Context) ([]*change.Table, error)
+	// Restrict applies the settings of a table's block to a schema described under others.
+	Restrict(t *change.Table) *change.Table
 	// TableAliases maps the labels of table blocks to the tables' names.
 	TableAliases() map[string]string
 	// Goal returns a function that tells whether all that is committed now is durable in the log.

@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"stream":              {"change", "kafka-go", "sqlite"},
 	"stream/streamtest":   {"stream", "change"},
 	"transform":           {"change", "config"},
+	"schema":              {"change", "transform"},
 	"state":               {"change", "sqlite"},
 	"state/statetest":     {"state", "change"},
 	"sink":                {"change", "transform", "state", "config"},

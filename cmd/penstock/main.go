@@ -38,6 +38,7 @@ func main() {
 const (
 	exitDone        = 0
 	exitFailed      = 1
+	exitDifferences = 2 // differences were found, with --detailed-exitcode
 	exitRemainders  = 3 // done, but records are quarantined, held or stopped by a guard
 	exitUsage       = 64
 	exitInterrupted = 130

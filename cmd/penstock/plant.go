@@ -27,6 +27,7 @@ type plant struct {
 	log     stream.Log
 	sources map[string]*reading
 	engine  *sink.Engine // nil in capture
+	watch   *schemaWatch // nil where nothing runs
 	started time.Time
 	running bool // and not merely opened for a command
 	adopt   bool // go on where log and state differ: an operator has decided so
@@ -159,7 +160,11 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 	if err := rt.describe(ctx); err != nil {
 		return err
 	}
-	programs, err := rt.compile(ctx, live, rt.known)
+	ask := rt.live
+	if !live {
+		ask = unasked
+	}
+	programs, err := rt.compile(ctx, ask, rt.known)
 	if err != nil {
 		return err
 	}
@@ -170,6 +175,9 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 	opts := sink.Options{Store: rt.store, Apps: rt.apps, Log: slog.Default(), Failpoint: failpoint}
 	for _, pipe := range rt.Pipelines {
 		prog := programs[pipe.Name]
+		if rt.part == partSink { // where capture runs too, it sees a new version before
+			prog.moved = func(t *change.Table) { rt.watch.table(pipe.From.Source, t) }
+		}
 		rt.topics[pipe.Name] = prog.table.Topic
 		partitions, err := rt.log.Partitions(ctx, prog.table.Topic)
 		if err != nil {
@@ -241,7 +249,7 @@ func (rt *plant) run(ctx context.Context) error {
 			left.Add(1)
 			wg.Go(func() {
 				defer left.Done()
-				err := capture.Run(ctx, r, r.writer, change.NewEncoder(r.Identity(version)), capture.Options{Stats: r.stats, Failpoint: failpoint})
+				err := capture.Run(ctx, r, watchedWriter{r.writer, r.name, rt.watch}, change.NewEncoder(r.Identity(version)), capture.Options{Stats: r.stats, Failpoint: failpoint})
 				if err == nil {
 					return
 				}
@@ -254,6 +262,7 @@ func (rt *plant) run(ctx context.Context) error {
 		}
 	}
 	if rt.engine != nil {
+		wg.Go(func() { rt.watch.poll(ctx, rt.SchemaCheck) })
 		wg.Go(func() {
 			if err := rt.engine.Run(ctx); err != nil {
 				stop(err)

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 
-	"github.com/hashicorp/hcl/v2"
-
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/config"
 	"github.com/penstock-cdc/penstock/sink"
@@ -18,7 +16,9 @@ type program struct {
 	*transform.Program
 	pipeline *config.Pipeline
 	table    *change.Table
-	files    map[string]*hcl.File
+	env      transform.Env
+	// moved is told when events have another version of the table than those before; nil: nobody is.
+	moved func(*change.Table)
 }
 
 func (p *program) Fields() []sink.FieldSpec {
@@ -37,6 +37,7 @@ func (p *program) NewWorker() sink.Worker {
 type worker struct {
 	program   *program
 	byVersion map[string]*compiled
+	last      *change.Table // of the event before
 	result    transform.Result
 }
 
@@ -47,6 +48,10 @@ type compiled struct {
 }
 
 func (w *worker) Eval(e *change.Event, r *sink.Made) {
+	if e.Table != w.last && w.program.moved != nil {
+		w.last = e.Table
+		w.program.moved(e.Table)
+	}
 	v := w.byVersion[e.Table.Version]
 	if v == nil {
 		v = w.compile(e.Table)
@@ -71,7 +76,7 @@ func (w *worker) compile(t *change.Table) *compiled {
 	if t.Version == w.program.table.Version {
 		return &compiled{worker: w.program.Program.NewWorker()}
 	}
-	prog, diags := transform.Compile(w.program.pipeline, t, nil, transform.Env{Files: w.program.files})
+	prog, diags := transform.Compile(w.program.pipeline, t, nil, w.program.env)
 	if diags.HasErrors() {
 		return &compiled{broken: fmt.Sprintf("the pipeline does not fit version %s of table %s: %s", t.Version, t.QualifiedName(), diags[0].Summary)}
 	}

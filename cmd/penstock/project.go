@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/config"
 	"github.com/penstock-cdc/penstock/ops"
+	"github.com/penstock-cdc/penstock/schema"
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/rest"
 	"github.com/penstock-cdc/penstock/transform"
@@ -23,7 +24,9 @@ type project struct {
 	*config.Project
 	sources map[string]database
 	apps    map[string]sink.App
-	tables  map[string][]*change.Table // by source, once described
+	tables  map[string][]*change.Table   // by source, once described
+	objects map[string]*transform.Object // by app.object, once described
+	lock    *schema.Lock                 // that the pipelines are checked against; nil: what is there now
 	diags   hcl.Diagnostics
 
 	requests *ops.Requests // the calls to the apps
@@ -33,7 +36,7 @@ type project struct {
 // diagnostics are in the project.
 func load(dir string) *project {
 	cfg, diags := config.Load(dir)
-	p := &project{Project: cfg, sources: map[string]database{}, apps: map[string]sink.App{}, tables: map[string][]*change.Table{}, diags: diags, requests: ops.NewRequests()}
+	p := &project{Project: cfg, sources: map[string]database{}, apps: map[string]sink.App{}, tables: map[string][]*change.Table{}, objects: map[string]*transform.Object{}, diags: diags, requests: ops.NewRequests()}
 	p.diags = append(p.diags, cfg.CheckSecrets()...)
 	p.diags = append(p.diags, cfg.CheckSensitive()...)
 	ctx := cfg.EvalContext()
@@ -214,9 +217,27 @@ func describe(ctx context.Context, app sink.Describer, object string) (sink.Obje
 	}
 }
 
-// compile checks and compiles the pipelines against the described tables, and with live
-// also against the apps' objects; a known pipeline whose app does not answer is let off that.
-func (p *project) compile(ctx context.Context, live bool, known func(pipeline, fingerprint string) bool) (map[string]*program, error) {
+// objects says what the app's object of a pipeline looks like; nil: not known.
+type objects func(ctx context.Context, pipe *config.Pipeline) (*transform.Object, error)
+
+// live asks the apps.
+func (p *project) live(ctx context.Context, pipe *config.Pipeline) (*transform.Object, error) {
+	if p.apps[pipe.To.App] == nil {
+		return nil, nil
+	}
+	object, err := p.object(ctx, pipe)
+	if err == nil && object != nil {
+		p.objects[pipe.To.App+"."+pipe.To.Object] = object
+	}
+	return object, err
+}
+
+// unasked leaves the apps' fields unchecked.
+func unasked(context.Context, *config.Pipeline) (*transform.Object, error) { return nil, nil }
+
+// compile checks and compiles the pipelines against the described tables and the objects
+// that ask finds; a known pipeline whose app does not answer is let off that.
+func (p *project) compile(ctx context.Context, ask objects, known func(pipeline, fingerprint string) bool) (map[string]*program, error) {
 	out := map[string]*program{}
 	for _, pipe := range p.Pipelines {
 		if pipe.Key.Expr == nil || p.sources[pipe.From.Source] == nil {
@@ -224,19 +245,11 @@ func (p *project) compile(ctx context.Context, live bool, known func(pipeline, f
 		}
 		table := p.table(pipe)
 		if table == nil {
-			name := p.sources[pipe.From.Source].TableAliases()[pipe.From.Table]
-			if name != "" {
-				p.diags = append(p.diags, config.Errorf("E0401", &pipe.From.Range, fmt.Sprintf("Table %s is not in the database", name),
-					"Check its name, and that the source's user may see it: GRANT SELECT."))
-			}
+			p.diags = append(p.diags, p.missing(pipe)...)
 			continue
 		}
-		var object *transform.Object
-		var silent error
-		if live && p.apps[pipe.To.App] != nil {
-			object, silent = p.object(ctx, pipe)
-		}
-		prog, ds := transform.Compile(pipe, table, object, transform.Env{Files: p.Files()})
+		object, silent := ask(ctx, pipe)
+		prog, ds := transform.Compile(pipe, table, object, p.env())
 		if silent != nil {
 			if ds.HasErrors() || !known(pipe.Name, prog.Fingerprint()) {
 				return nil, fmt.Errorf("describe %s of app %s: %w", pipe.To.Object, pipe.To.App, silent)
@@ -245,8 +258,25 @@ func (p *project) compile(ctx context.Context, live bool, known func(pipeline, f
 		}
 		p.diags = append(p.diags, ds...)
 		if !ds.HasErrors() {
-			out[pipe.Name] = &program{Program: prog, pipeline: pipe, table: table, files: p.Files()}
+			out[pipe.Name] = &program{Program: prog, pipeline: pipe, table: table, env: p.env()}
 		}
 	}
 	return out, nil
+}
+
+// env is what the row expressions of the project may refer to.
+func (p *project) env() transform.Env { return transform.Env{Files: p.Files()} }
+
+// missing says that a pipeline's table is not there.
+func (p *project) missing(pipe *config.Pipeline) hcl.Diagnostics {
+	name := p.sources[pipe.From.Source].TableAliases()[pipe.From.Table]
+	switch {
+	case name == "":
+		return nil // said by checkEnds
+	case p.lock != nil:
+		return hcl.Diagnostics{config.Errorf("E0404", &pipe.From.Range, fmt.Sprintf("Table %s is not in %s", name, schema.FileName),
+			"Write the file anew: penstock schema pull.")}
+	}
+	return hcl.Diagnostics{config.Errorf("E0401", &pipe.From.Range, fmt.Sprintf("Table %s is not in the database", name),
+		"Check its name, and that the source's user may see it: GRANT SELECT.")}
 }

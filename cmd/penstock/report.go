@@ -52,6 +52,8 @@ type appReport struct {
 	State  string    `json:"state"`
 	Detail string    `json:"detail,omitempty"`
 	Next   time.Time `json:"next_call,omitzero"`
+	// Warnings say how its fields differ from the schema lock.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 type pipelineReport struct {
@@ -60,13 +62,14 @@ type pipelineReport struct {
 	App       string         `json:"app"`
 	State     string         `json:"state"` // running, paused, blocked
 	Detail    string         `json:"detail,omitempty"`
-	LagEvents int64          `json:"lag_events"` // in the stream and not taken in
-	InFlight  int            `json:"in_flight"`  // sent and not answered
-	Guarded   int64          `json:"guarded"`    // stopped by guards
-	Events    eventLedger    `json:"events"`     // adds up: taken_in is the sum of the others
-	Keys      keyLedger      `json:"keys"`       // adds up too, but for in_app, which counts those of all states
-	Changed   bool           `json:"changed"`    // its rules differ from those of the start before
-	Where     []partPosition `json:"partitions"` // how far each partition was taken in
+	LagEvents int64          `json:"lag_events"`         // in the stream and not taken in
+	InFlight  int            `json:"in_flight"`          // sent and not answered
+	Guarded   int64          `json:"guarded"`            // stopped by guards
+	Events    eventLedger    `json:"events"`             // adds up: taken_in is the sum of the others
+	Keys      keyLedger      `json:"keys"`               // adds up too, but for in_app, which counts those of all states
+	Warnings  []string       `json:"warnings,omitempty"` // what a changed schema breaks
+	Changed   bool           `json:"changed"`            // its rules differ from those of the start before
+	Where     []partPosition `json:"partitions"`         // how far each partition was taken in
 }
 
 type partPosition struct {
@@ -109,7 +112,11 @@ func (rt *plant) status(ctx context.Context) (*report, error) {
 	}
 	for _, block := range rt.Sources {
 		if src := rt.sources[block.Name]; src != nil {
-			r.Sources = append(r.Sources, src.report(rt.running))
+			s := src.report(rt.running)
+			if rt.watch != nil {
+				s.Warnings = append(s.Warnings, rt.watch.drift("source "+block.Name)...)
+			}
+			r.Sources = append(r.Sources, s)
 		}
 	}
 	if rt.engine == nil {
@@ -117,7 +124,11 @@ func (rt *plant) status(ctx context.Context) (*report, error) {
 	}
 	st := rt.engine.Status()
 	for _, a := range st.Apps {
-		r.Apps = append(r.Apps, appReport{Type: "app", App: a.Name, State: a.State, Detail: a.Detail, Next: a.Next})
+		app := appReport{Type: "app", App: a.Name, State: a.State, Detail: a.Detail, Next: a.Next}
+		if rt.watch != nil {
+			app.Warnings = rt.watch.drift("app " + a.Name)
+		}
+		r.Apps = append(r.Apps, app)
 	}
 	for i := range st.Pipelines {
 		p, err := rt.pipelineReport(ctx, &st.Pipelines[i])
@@ -165,6 +176,9 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 	}
 	if failed := rt.pipelineFailure(st.Name); failed != nil {
 		p.State, p.Detail = "failed", failed.Error()
+	}
+	if rt.watch != nil {
+		p.Warnings = rt.watch.warnings(st.Name)
 	}
 	at := map[int]sink.PartitionStatus{}
 	for _, part := range st.Partitions {
@@ -265,6 +279,9 @@ func (c *cli) writeReport(r *report) error {
 			fmt.Fprintf(c.out, " (%s)", a.Detail)
 		}
 		fmt.Fprintln(c.out)
+		for _, w := range a.Warnings {
+			fmt.Fprintln(c.out, "  warning: "+w)
+		}
 	}
 	for i := range r.Pipelines {
 		p := &r.Pipelines[i]
@@ -278,6 +295,9 @@ func (c *cli) writeReport(r *report) error {
 			e.TakenIn, e.Applied, e.Unchanged, e.Superseded, e.Filtered, e.Rejected, e.Held, e.Waiting, e.Pending)
 		fmt.Fprintf(c.out, "  keys: %d in sync, %d pending, %d unknown, %d rejected, %d held, %d waiting, %d excluded, %d removed, %d absent; %d have a record in the app\n",
 			k.InSync, k.Pending, k.Unknown, k.Rejected, k.Held, k.Waiting, k.Excluded, k.Removed, k.Absent, k.InApp)
+		for _, w := range p.Warnings {
+			fmt.Fprintln(c.out, "  warning: "+w)
+		}
 	}
 	return nil
 }

@@ -117,6 +117,7 @@ func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) er
 	if err := c.refuse(p); err != nil {
 		return err
 	}
+	rt.watch = newSchemaWatch(p)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stopServing, err := rt.serve(ctx)

@@ -144,7 +144,7 @@ func (p process) Status(ctx context.Context) (ops.Status, error) {
 		e, k := r.Events, r.Keys
 		lag := rt.pipelineLag(r)
 		st.Pipelines = append(st.Pipelines, ops.Pipeline{
-			Name: r.Pipeline, App: r.App, Object: objects[r.Pipeline], State: r.State, Detail: r.Detail, LagSeconds: &lag,
+			Name: r.Pipeline, App: r.App, Object: objects[r.Pipeline], State: r.State, Detail: r.Detail, LagSeconds: &lag, Warnings: r.Warnings,
 			Events: map[string]uint64{
 				"taken_in": uint64(e.TakenIn), "applied": uint64(e.Applied), "unchanged": uint64(e.Unchanged), "superseded": uint64(e.Superseded),
 				"filtered": uint64(e.Filtered), "rejected": uint64(e.Rejected),

@@ -13,13 +13,14 @@ import (
 
 	"github.com/penstock-cdc/penstock/capture"
 	"github.com/penstock-cdc/penstock/config"
+	"github.com/penstock-cdc/penstock/schema"
 )
 
 func (c *cli) validateCommand() *cobra.Command {
 	var live bool
 	cmd := &cobra.Command{
 		Use: "validate [DIR]", Short: "All that is wrong with a project, at once", Args: cobra.MaximumNArgs(1),
-		Long: "Check a project and print all diagnostics at once.\nWith --live also against the databases and apps: settings of the server, privileges, columns, types, fields.",
+		Long: "Check a project and print all diagnostics at once, against schema.lock.json where there is one.\nWith --live also against the databases and apps: settings of the server, privileges, columns, types, fields.",
 		RunE: func(cmd *cobra.Command, args []string) error { return c.validate(cmd.Context(), folder(args), live) },
 	}
 	cmd.Flags().BoolVar(&live, "live", false, "connect to the sources and apps and check against them")
@@ -37,8 +38,16 @@ func folder(args []string) string {
 func (c *cli) validate(ctx context.Context, dir string, live bool) error {
 	p := load(dir)
 	var failures []error
-	if live {
+	against := "columns and app fields are not checked, as there is no " + schema.FileName + ": penstock schema pull writes it, --live asks the databases and apps"
+	switch {
+	case live:
 		failures = p.checkLive(ctx)
+		against = "checked against the live databases and apps"
+	case p.useLock():
+		if _, err := p.checkLocked(ctx); err != nil {
+			return err
+		}
+		against = "checked against " + schema.FileName
 	}
 	if err := c.report(p); err != nil {
 		return err
@@ -52,11 +61,7 @@ func (c *cli) validate(ctx context.Context, dir string, live bool) error {
 	if c.json {
 		return nil
 	}
-	what := "columns and app fields are checked with --live"
-	if live {
-		what = "checked against the live databases and apps"
-	}
-	_, err := fmt.Fprintf(c.out, "%s: %d sources, %d apps, %d pipelines; %s\n", dir, len(p.Sources), len(p.Apps), len(p.Pipelines), what)
+	_, err := fmt.Fprintf(c.out, "%s: %d sources, %d apps, %d pipelines; %s\n", dir, len(p.Sources), len(p.Apps), len(p.Pipelines), against)
 	return err
 }
 
@@ -106,7 +111,7 @@ func (p *project) checkLive(ctx context.Context) (failures []error) {
 			delete(p.sources, name) // its pipelines can't be checked
 		}
 	}
-	if _, err := p.compile(ctx, true, func(string, string) bool { return false }); err != nil {
+	if _, err := p.compile(ctx, p.live, func(string, string) bool { return false }); err != nil {
 		failures = append(failures, err)
 	}
 	return failures

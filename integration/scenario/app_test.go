@@ -1,8 +1,11 @@
 package scenario
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"path"
 	"slices"
 	"sort"
@@ -132,5 +135,23 @@ func calls(ts *testscript.TestScript, args []string) {
 	sort.Strings(args)
 	if diff := cmp.Diff(strings.Join(args, " "), strings.Join(got, " ")); diff != "" {
 		ts.Fatalf("calls (-want +got):\n%s", diff)
+	}
+}
+
+// request makes a request to the app as its administrator's tools do: request METHOD PATH [JSON].
+func request(ts *testscript.TestScript, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: request METHOD PATH [JSON]")
+	}
+	q, err := http.NewRequestWithContext(context.Background(), args[0], ts.Getenv("HUBSPOT_URL")+args[1], strings.NewReader(words(args[2:])))
+	ts.Check(err)
+	q.Header.Set("Authorization", "Bearer "+ts.Getenv("HUBSPOT_TOKEN"))
+	q.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(q)
+	ts.Check(err)
+	defer answer.Body.Close()
+	if answer.StatusCode >= 300 {
+		text, _ := io.ReadAll(answer.Body)
+		ts.Fatalf("%s %s: %s %s", args[0], args[1], answer.Status, text)
 	}
 }

@@ -60,6 +60,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"edit":      plain(edit),
 	"contacts":  plain(contacts),
 	"calls":     plain(calls),
+	"request":   plain(request),
 	"receiver":  plain(startReceiver),
 	"requests":  plain(requests),
 

@@ -98,6 +98,9 @@ func (a *app) Describe(_ context.Context, name string) (sink.Object, error) {
 	return o.described, nil
 }
 
+// Declared marks that Describe asks nothing of the endpoint.
+func (a *app) Declared() {}
+
 // fixed are the headers of every call.
 func (a *app) fixed() http.Header {
 	h := http.Header{}
@@ -108,8 +111,8 @@ func (a *app) fixed() http.Header {
 }
 
 var (
-	_ sink.App       = (*app)(nil)
-	_ sink.Describer = (*app)(nil)
+	_ sink.App      = (*app)(nil)
+	_ sink.Declared = (*app)(nil)
 )
 
 // kinds are the declared types as columns of the templates' row.
