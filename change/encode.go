@@ -19,9 +19,10 @@ type Encoder struct {
 	committed int64  // a commit time in ns
 	commit    []byte // its digits
 
-	key, value, id, unchanged, moved []byte
-	headers                          [4]Header
-	record                           Record
+	key, value, id []byte
+	memory, images Images // buffers, and what is in them of the last event
+	headers        [4]Header
+	record         Record
 }
 
 // layout is what can be written once for all events of a table version.
@@ -62,24 +63,24 @@ func (e *Encoder) Encode(ev *Event, now time.Time, add func(*Record) error) erro
 	e.use(ev.Table)
 	rec.Topic = ev.Table.Topic
 	rec.Headers = append(rec.Headers, Header{HeaderSchema, e.layout.version})
-	if ev.Op == Truncate {
-		rec.Everywhere = true
-	} else if len(ev.Table.Key) > 0 {
-		e.key = AppendKey(e.key[:0], ev.Table, ev.KeyRow())
-		rec.Key = e.key
+	rec.Everywhere = ev.Op == Truncate
+	im := ev.Images
+	if im == nil {
+		im = e.appendImages(&e.images, ev)
 	}
-	e.value = e.appendEnvelope(e.value[:0], ev, now)
+	rec.Key = im.Key
+	e.value = append(append(e.value[:0], '{'), im.Rows...)
+	e.value = e.appendRest(e.value, ev, now)
 	rec.Value = e.value
 	switch {
-	case ev.NewKey != nil:
-		e.moved = appendConnectKey(e.moved[:0], ev.Table, ev.NewKey)
-		rec.Headers = append(rec.Headers, Header{HeaderNewKey, e.moved})
-	case ev.OldKey != nil:
-		e.moved = appendConnectKey(e.moved[:0], ev.Table, ev.OldKey)
-		rec.Headers = append(rec.Headers, Header{HeaderOldKey, e.moved})
+	case im.Moved == nil:
+	case ev.Op == Delete:
+		rec.Headers = append(rec.Headers, Header{HeaderNewKey, im.Moved})
+	default:
+		rec.Headers = append(rec.Headers, Header{HeaderOldKey, im.Moved})
 	}
-	if e.unchanged = appendUnchanged(e.unchanged[:0], ev.Table, ev.After); len(e.unchanged) > 0 {
-		rec.Headers = append(rec.Headers, Header{HeaderUnchanged, e.unchanged})
+	if im.Unchanged != nil {
+		rec.Headers = append(rec.Headers, Header{HeaderUnchanged, im.Unchanged})
 	}
 	if err := add(rec); err != nil {
 		return err
@@ -89,6 +90,36 @@ func (e *Encoder) Encode(ev *Event, now time.Time, add func(*Record) error) erro
 		return add(rec)
 	}
 	return nil
+}
+
+// Images writes what an envelope says of the event's rows. What it returns is valid
+// until the encoder's next call.
+func (e *Encoder) Images(ev *Event) *Images {
+	e.use(ev.Table)
+	return e.appendImages(&e.images, ev)
+}
+
+// appendImages writes the images of an event, with the memory that im has.
+func (e *Encoder) appendImages(im *Images, ev *Event) *Images {
+	memory := &e.memory
+	*im = Images{}
+	if ev.Op != Truncate && len(ev.Table.Key) > 0 {
+		memory.Key = AppendKey(memory.Key[:0], ev.Table, ev.KeyRow())
+		im.Key = memory.Key
+	}
+	rows := append(memory.Rows[:0], `"before":`...)
+	rows = e.appendImage(rows, ev.Before)
+	rows = append(rows, `,"after":`...)
+	rows = e.appendImage(rows, ev.After)
+	memory.Rows, im.Rows = rows, rows
+	if moved := ev.movedKey(); moved != nil {
+		memory.Moved = appendConnectKey(memory.Moved[:0], ev.Table, moved)
+		im.Moved = memory.Moved
+	}
+	if memory.Unchanged = appendUnchanged(memory.Unchanged[:0], ev.Table, ev.After); len(memory.Unchanged) > 0 {
+		im.Unchanged = memory.Unchanged
+	}
+	return im
 }
 
 // use makes t's layout the current one.
@@ -118,11 +149,8 @@ func (e *Encoder) use(t *Table) {
 	e.table, e.layout = t, l
 }
 
-func (e *Encoder) appendEnvelope(dst []byte, ev *Event, now time.Time) []byte {
-	dst = append(dst, `{"before":`...)
-	dst = e.appendImage(dst, ev.Before)
-	dst = append(dst, `,"after":`...)
-	dst = e.appendImage(dst, ev.After)
+// appendRest writes what follows the rows in an envelope.
+func (e *Encoder) appendRest(dst []byte, ev *Event, now time.Time) []byte {
 	dst = append(dst, ',')
 	dst = e.appendSource(dst, ev, e.layout.origin, e.layout.names)
 	dst = appendTransaction(dst, ev)
@@ -193,6 +221,9 @@ func (e *Encoder) appendSource(dst []byte, ev *Event, origin, names []byte) []by
 		return append(dst, `,"xmin":null,"origin":null,"origin_lsn":null}`...)
 	}
 	dst = AppendString(append(dst, `,"xmin":null,"origin":`...), log.Origin)
+	if log.OriginLSN == 0 {
+		return append(dst, `,"origin_lsn":null}`...)
+	}
 	return append(strconv.AppendUint(append(dst, `,"origin_lsn":`...), log.OriginLSN, 10), '}')
 }
 

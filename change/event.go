@@ -50,6 +50,8 @@ type Event struct {
 	After  Row // nil on d and t
 	OldKey Row // on the create half of a changed key: the former row's values (only key columns are read)
 	NewKey Row // on the delete half: the new row's values (only key columns are read)
+	// Images, when set, stand for the rows above, which are then nil.
+	Images *Images
 
 	Prefix  string // Message only
 	Content []byte // Message only
@@ -62,6 +64,16 @@ type Event struct {
 	Log        LogPosition
 }
 
+// Images are what an envelope says of an event's rows, in the stream's own bytes. A
+// source that learns a change's place only later (a transaction in progress) keeps
+// them instead of the rows.
+type Images struct {
+	Key       []byte // the message's key; nil: null
+	Rows      []byte // "before":…,"after":…
+	Moved     []byte // of a changed key: the value of HeaderNewKey on the delete, of HeaderOldKey on the create
+	Unchanged []byte // the value of HeaderUnchanged; nil: none
+}
+
 // LogPosition is where the database's own log has the change, for the source block.
 type LogPosition struct {
 	// Postgres.
@@ -69,7 +81,7 @@ type LogPosition struct {
 	LastLSN   uint64 // commit LSN of the transaction before this one
 	XID       uint32
 	Origin    string // replication origin, "" for none
-	OriginLSN uint64
+	OriginLSN uint64 // 0: unknown
 	// MySQL and MariaDB.
 	ServerID uint32
 	GTID     string
@@ -85,4 +97,12 @@ func (e *Event) KeyRow() Row {
 		return e.Before
 	}
 	return e.After
+}
+
+// movedKey returns the row that has the other key of a changed one.
+func (e *Event) movedKey() Row {
+	if e.NewKey != nil {
+		return e.NewKey
+	}
+	return e.OldKey
 }

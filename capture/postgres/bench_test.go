@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"testing"
@@ -39,7 +40,9 @@ func benchStream(out *nowhere) *stream {
 	}
 	t, places := cfg.table("shop", "db", &m, &relationInfo{oid: 1}, ts)
 	r := newRelation(1, &m, t, places, ts)
-	return &stream{s: s, r: &resume{Epoch: 1}, out: out, messages: map[uint32]relationMessage{}, relations: map[uint32]*relation{1: r}, reply: make(chan struct{}, 1)}
+	st := newStream(context.Background(), s, nil, &resume{Epoch: 1}, out)
+	st.relations[1] = r
+	return st
 }
 
 // nowhere encodes and forgets.

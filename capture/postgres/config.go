@@ -8,6 +8,7 @@ package postgres
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -31,6 +32,12 @@ type Config struct {
 	Snapshot string `hcl:"snapshot,optional"`
 	// Messages captures logical messages (pg_logical_emit_message) too.
 	Messages bool `hcl:"messages,optional"`
+	// Streaming receives large transactions while they are in progress, so that they are
+	// there soon after their commit: true by default, off with Messages.
+	Streaming *bool `hcl:"streaming,optional"`
+	// TransactionMemory is how much memory transactions in progress take before they go
+	// into a file in the data folder: 16MiB by default.
+	TransactionMemory string `hcl:"transaction_memory,optional"`
 	// TableBlocks are tables under a name that pipelines use.
 	TableBlocks []TableConfig `hcl:"table,block"`
 }
@@ -109,6 +116,12 @@ func (c *Config) problems() (out []configProblem) {
 	if !validSlotName(c.Slot) {
 		add("slot", fmt.Sprintf("%q cannot be a replication slot's name", c.Slot), "Postgres allows lower-case letters, digits and _, at most 63 of them.")
 	}
+	if c.Messages && c.Streaming != nil && *c.Streaming {
+		add("streaming", "Messages and streaming exclude each other", "A logical message of a rolled-back savepoint cannot be told apart in a transaction in progress: leave streaming away.")
+	}
+	if n, err := parseBytes(c.TransactionMemory); c.TransactionMemory != "" && (err != nil || n < minTransactionMemory) {
+		add("transaction_memory", fmt.Sprintf("%q is no size for transactions in progress", c.TransactionMemory), "Write a size of at least 1MiB, for example \"16MiB\".")
+	}
 	alias, name := map[string]bool{}, map[string]bool{}
 	for i := range c.TableBlocks {
 		t := &c.TableBlocks[i]
@@ -127,6 +140,26 @@ func (c *Config) problems() (out []configProblem) {
 		}
 	}
 	return out
+}
+
+// Memory for transactions in progress, in bytes.
+const (
+	defaultTransactionMemory = 16 << 20
+	minTransactionMemory     = 1 << 20
+)
+
+// parseBytes reads a size: digits and KiB, MiB or GiB.
+func parseBytes(s string) (int64, error) {
+	for shift, unit := range []string{"KiB", "MiB", "GiB"} {
+		if digits, ok := strings.CutSuffix(s, unit); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 32)
+			if err == nil && n < 0 {
+				err = strconv.ErrRange
+			}
+			return n << (10 * (shift + 1)), err
+		}
+	}
+	return 0, strconv.ErrSyntax
 }
 
 // validSlotName allows "" for the default.

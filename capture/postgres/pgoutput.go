@@ -39,6 +39,7 @@ type relationMessage struct {
 	schema, name string
 	identity     byte // d, n, f, i: pg_class.relreplident
 	columns      []relationColumn
+	number       uint64 // counts the descriptions in this stream
 }
 
 type relationColumn struct {

@@ -23,8 +23,24 @@ type relation struct {
 	before, after, oldKey change.Row // of the current event
 	scratch               []byte     // behind their converted values
 
-	transaction uint64 // the transaction that order counts in
-	order       int64  // events in it so far
+	count    *tableCount
+	place    int  // among the tables of the transaction in progress that has the relation; -1: none yet
+	deferred bool // the catalog does not show the table as that transaction sees it: rows are kept as they came
+}
+
+// tableCount counts a table's events in the current transaction.
+type tableCount struct {
+	transaction uint64
+	n           int64
+}
+
+// next counts an event of a transaction and returns its place among the table's.
+func (c *tableCount) next(transaction uint64) int64 {
+	if c.transaction != transaction {
+		c.transaction, c.n = transaction, 0
+	}
+	c.n++
+	return c.n
 }
 
 // relationCodec is one column of a relation's tuples.
@@ -43,7 +59,7 @@ var errStale = errors.New("a type was altered")
 
 // newRelation makes the relation of a Relation message.
 func newRelation(oid uint32, m *relationMessage, t *change.Table, places []int, ts types) *relation {
-	r := &relation{oid: oid, table: t, key: t.Key, full: m.identity == 'f', columns: make([]relationCodec, len(m.columns))}
+	r := &relation{oid: oid, table: t, key: t.Key, full: m.identity == 'f', columns: make([]relationCodec, len(m.columns)), count: &tableCount{}, place: -1}
 	for i, c := range m.columns {
 		typ := ts[c.typ]
 		if typ == nil {
@@ -142,13 +158,4 @@ func (r *relation) fillUnchanged(before, after change.Row) {
 // keyChanged tells whether two rows have different keys.
 func (r *relation) keyChanged(before, after change.Row) bool {
 	return slices.ContainsFunc(r.key, func(i int) bool { return before[i] != after[i] })
-}
-
-// next counts an event of a transaction and returns its place among the table's.
-func (r *relation) next(transaction uint64) int64 {
-	if r.transaction != transaction {
-		r.transaction, r.order = transaction, 0
-	}
-	r.order++
-	return r.order
 }

@@ -20,7 +20,9 @@ type Source struct {
 	log  *slog.Logger
 
 	// retainedWarning is how much WAL may be kept for us before Status warns, in bytes.
-	retainedWarning int64
+	retainedWarning   int64
+	dataDir           string // "": none
+	transactionMemory int64  // for transactions in progress, in bytes
 
 	confirmed atomic.Uint64 // the database may forget what is before it
 	received  atomic.Uint64 // what was read
@@ -54,6 +56,10 @@ func WithLogger(log *slog.Logger) Option { return func(s *Source) { s.log = log 
 // warns: 1 GiB without it.
 func WithRetainedWarning(bytes int64) Option { return func(s *Source) { s.retainedWarning = bytes } }
 
+// WithDataDir keeps transactions in progress that are too large for memory below that
+// folder. Without it they go into the system's folder for temporary files.
+func WithDataDir(dir string) Option { return func(s *Source) { s.dataDir = dir } }
+
 // Open makes the source of a configuration. It does not connect.
 func Open(cfg *Config, name string, opts ...Option) (*Source, error) {
 	c := *cfg
@@ -69,9 +75,12 @@ func Open(cfg *Config, name string, opts ...Option) (*Source, error) {
 	if p := c.problems(); len(p) > 0 {
 		return nil, fmt.Errorf("open source %s: %s. %s", name, p[0].summary, p[0].detail)
 	}
-	s := &Source{cfg: &c, name: name, log: slog.Default(), retainedWarning: 1 << 30, versions: map[uint32]*change.Table{}}
+	s := &Source{cfg: &c, name: name, log: slog.Default(), retainedWarning: 1 << 30, transactionMemory: defaultTransactionMemory, versions: map[uint32]*change.Table{}}
 	s.state.tables = map[string]*capture.TableStatus{}
 	s.state.warnings = map[string]string{}
+	if c.TransactionMemory != "" {
+		s.transactionMemory, _ = parseBytes(c.TransactionMemory) // problems has seen it
+	}
 	s.status.State = "connecting"
 	for _, o := range opts {
 		o(s)

@@ -30,14 +30,19 @@ type stream struct {
 	out capture.Output
 	ctx context.Context //nolint:containedctx // a stream lives within one call
 
-	decoder   decoder
-	messages  map[uint32]relationMessage // by relation, until a row of it comes
-	relations map[uint32]*relation
-	again     map[uint32]bool // relations to look up: they may be others than when capture began
-	relation  *relation       // of the last row
-	event     change.Event
-	text      []byte // transaction id
-	resume    []byte
+	decoder decoder
+	schemas                  // of what is being published
+	again    map[uint32]bool // relations to look up: they may be others than when capture began
+	relation *relation       // of the last row
+	counts   map[uint32]*tableCount
+	number   uint64 // of the last description
+	event    change.Event
+	text     []byte // transaction id
+	resume   []byte
+
+	open inProgress
+
+	publishRow, keepRow func(*relation, uint64) error // publishEvent, keepEvent
 
 	inTransaction bool
 	captured      bool   // something in this transaction was
@@ -46,6 +51,21 @@ type stream struct {
 	ordinal       uint32
 	moved         time.Time // when the position was last committed without anything captured
 	reply         chan struct{}
+}
+
+// schemas are the relations that messages have described so far.
+type schemas struct {
+	messages  map[uint32]relationMessage
+	relations map[uint32]*relation // made of them when a row comes
+}
+
+func newSchemas() schemas {
+	return schemas{map[uint32]relationMessage{}, map[uint32]*relation{}}
+}
+
+func (sc *schemas) describe(m *message) {
+	sc.messages[m.relation] = m.rel
+	delete(sc.relations, m.relation)
 }
 
 // stream reads the slot from r on until ctx ends or the connection does.
@@ -71,13 +91,17 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 	if s.cfg.Messages {
 		options += ", messages 'true'"
 	}
+	if s.streams() {
+		options += ", streaming 'on'"
+	}
 	if err := w.query(fmt.Sprintf("START_REPLICATION SLOT %s LOGICAL %s (%s)", quoteIdentifier(s.cfg.Slot), lsnText(r.LSN), options)); err != nil {
 		return err
 	}
-	st := &stream{
-		s: s, srv: srv, r: r, out: out, ctx: ctx, reply: make(chan struct{}, 1),
-		messages: map[uint32]relationMessage{}, relations: map[uint32]*relation{}, again: map[uint32]bool{},
+	st := newStream(ctx, s, srv, r, out)
+	if err := st.open.transactions.folder.clean(); err != nil {
+		return err
 	}
+	defer st.endProgress()
 	w.waiting = out.Idle
 	for {
 		typ, body, err := w.next()
@@ -102,6 +126,20 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 			return fmt.Errorf("read slot %s: a message %q that does not belong there", s.cfg.Slot, typ)
 		}
 	}
+}
+
+func newStream(ctx context.Context, s *Source, srv *server, r *resume, out capture.Output) *stream {
+	st := &stream{
+		s: s, srv: srv, r: r, out: out, ctx: ctx, reply: make(chan struct{}, 1),
+		schemas: newSchemas(), again: map[uint32]bool{}, counts: map[uint32]*tableCount{},
+	}
+	st.open = inProgress{
+		transactions: newTransactions(s.transactionMemory, newSpillFolder(s.dataDir, s.name)),
+		decoder:      decoder{streaming: true},
+		encoder:      change.NewEncoder(change.Source{}),
+	}
+	st.publishRow, st.keepRow = st.publishEvent, st.keepEvent
+	return st
 }
 
 // tell writes status messages until ctx ends. It is the only writer.
@@ -131,7 +169,10 @@ func (st *stream) data(b []byte) error {
 		if err := st.decoder.decode(b[25:]); err != nil {
 			return err
 		}
-		return st.message(lsn)
+		if st.open.current != nil {
+			return st.blockMessage(&st.decoder.message, lsn, b[25:])
+		}
+		return st.message(&st.decoder.message, lsn)
 	case len(b) == 18 && b[0] == 'k':
 		end := binary.BigEndian.Uint64(b[1:])
 		if b[17] == 1 {
@@ -169,8 +210,7 @@ func (st *stream) commit() error {
 }
 
 // message takes a decoded message whose XLogData begins at lsn.
-func (st *stream) message(lsn uint64) error {
-	m := &st.decoder.message
+func (st *stream) message(m *message, lsn uint64) error {
 	switch m.kind {
 	case 'I', 'U', 'D':
 		r := st.relation
@@ -192,11 +232,12 @@ func (st *stream) message(lsn uint64) error {
 	case 'R':
 		// A relation is described again when something about it changed. Not all of it is in the message: the
 		// primary key beside a full identity, NOT NULL.
-		if _, seen := st.messages[m.relation]; seen || st.event.ID.Commit() > st.srv.end {
+		if _, seen := st.messages[m.relation]; seen || st.open.replaying || st.event.ID.Commit() > st.srv.end {
 			st.again[m.relation] = true
 		}
-		st.messages[m.relation] = m.rel
-		delete(st.relations, m.relation)
+		st.number++
+		m.rel.number = st.number
+		st.describe(m)
 		st.relation = nil
 	case 'O':
 		st.event.Log.Origin, st.event.Log.OriginLSN = string(m.origin), m.lsn
@@ -205,8 +246,14 @@ func (st *stream) message(lsn uint64) error {
 	case 'M':
 		return st.logicalMessage(m, lsn)
 	case 'Y':
+	case 'S':
+		return st.beginBlock(m)
+	case 'c':
+		return st.commitProgress(m)
+	case 'A':
+		return st.abort(m)
 	default:
-		return fmt.Errorf("read slot %s: message %q of a transaction in progress, which was not asked for", st.s.cfg.Slot, m.kind)
+		return fmt.Errorf("read slot %s: a message %q that does not belong there", st.s.cfg.Slot, m.kind)
 	}
 	return nil
 }
@@ -252,7 +299,6 @@ func (st *stream) place(lsn uint64, tableOrder int64) {
 }
 
 func (st *stream) change(r *relation, m *message, lsn uint64) error {
-	e := &st.event
 	err := st.rows(r, m)
 	if errors.Is(err, errStale) {
 		if r, err = st.refresh(r); err == nil {
@@ -263,7 +309,13 @@ func (st *stream) change(r *relation, m *message, lsn uint64) error {
 	if err != nil {
 		return err
 	}
-	switch m.kind {
+	return st.split(r, m.kind, lsn, st.publishRow)
+}
+
+// split hands the event of a row message on, or the two of a changed key.
+func (st *stream) split(r *relation, kind byte, lsn uint64, hand func(r *relation, lsn uint64) error) error {
+	e := &st.event
+	switch kind {
 	case 'I':
 		e.Op = change.Create
 	case 'D':
@@ -275,16 +327,19 @@ func (st *stream) change(r *relation, m *message, lsn uint64) error {
 			if r.keyChanged(e.Before, e.After) {
 				before, after := e.Before, e.After
 				e.Op, e.After, e.NewKey = change.Delete, nil, after
-				st.place(lsn, r.next(st.serial))
-				if err := output(st.out.Event(e)); err != nil {
+				if err := hand(r, lsn); err != nil {
 					return err
 				}
 				e.Op, e.Before, e.After, e.NewKey, e.OldKey = change.Create, nil, after, nil, before
 			}
 		}
 	}
-	st.place(lsn, r.next(st.serial))
-	return output(st.out.Event(e))
+	return hand(r, lsn)
+}
+
+func (st *stream) publishEvent(r *relation, lsn uint64) error {
+	st.place(lsn, r.count.next(st.serial))
+	return output(st.out.Event(&st.event))
 }
 
 // rows decodes the rows of a message into the event.
@@ -340,7 +395,7 @@ func (st *stream) refresh(r *relation) (*relation, error) {
 		if err != nil {
 			return nil, err
 		}
-		fresh.transaction, fresh.order, fresh.looked = r.transaction, r.order, time.Now()
+		fresh.looked = time.Now()
 		r, st.relation = fresh, fresh
 	}
 	r.strict = false
@@ -358,7 +413,7 @@ func (st *stream) truncate(m *message, lsn uint64) error {
 		}
 		e := &st.event
 		e.Op, e.Table, e.Before, e.After, e.OldKey, e.NewKey = change.Truncate, r.table, nil, nil, nil, nil
-		st.place(lsn, r.next(st.serial))
+		st.place(lsn, r.count.next(st.serial))
 		e.ID = change.NewID(st.r.Epoch, e.ID.Commit(), lsn, oid)
 		if err := output(st.out.Event(e)); err != nil {
 			return err
@@ -420,12 +475,22 @@ func (st *stream) find(oid uint32) (*relation, error) {
 		}
 		delete(st.again, oid)
 	}
-	t, places := st.s.cfg.table(st.s.name, st.srv.database, &m, info, st.srv.types)
-	r := newRelation(oid, &m, st.s.intern(oid, t), places, st.srv.types)
-	r.strict = true
+	r := st.makeRelation(oid, &m, info)
 	st.relations[oid] = r
-	st.s.updateTable(t.QualifiedName(), func(status *capture.TableStatus) { status.Topic, status.SchemaVersion = t.Topic, t.Version })
 	return r, nil
+}
+
+// makeRelation makes a relation of its description and what the catalog says of it.
+func (st *stream) makeRelation(oid uint32, m *relationMessage, info *relationInfo) *relation {
+	t, places := st.s.cfg.table(st.s.name, st.srv.database, m, info, st.srv.types)
+	r := newRelation(oid, m, st.s.intern(oid, t), places, st.srv.types)
+	r.strict = true
+	if st.counts[oid] == nil {
+		st.counts[oid] = r.count
+	}
+	r.count = st.counts[oid]
+	st.s.updateTable(t.QualifiedName(), func(status *capture.TableStatus) { status.Topic, status.SchemaVersion = t.Topic, t.Version })
+	return r
 }
 
 // look asks the catalog about a relation that is not as it was when capture began. A

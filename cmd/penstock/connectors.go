@@ -37,9 +37,15 @@ type database interface {
 }
 
 // sources has a line for each kind of source block.
-var sources = map[string]opener[database]{
-	"postgres": connector(postgres.Decode, func(cfg *postgres.Config, name string) (database, error) { return postgres.Open(cfg, name) }),
-	"mysql":    connector(mysql.Decode, func(cfg *mysql.Config, name string) (database, error) { return mysql.Open(cfg, name, slog.Default()) }),
+var sources = map[string]func(dataDir string) opener[database]{
+	"postgres": func(dataDir string) opener[database] {
+		return connector(postgres.Decode, func(cfg *postgres.Config, name string) (database, error) {
+			return postgres.Open(cfg, name, postgres.WithDataDir(dataDir))
+		})
+	},
+	"mysql": func(string) opener[database] {
+		return connector(mysql.Decode, func(cfg *mysql.Config, name string) (database, error) { return mysql.Open(cfg, name, slog.Default()) })
+	},
 }
 
 // apps has a line for each kind of app block.

@@ -47,7 +47,7 @@ func load(dir string) *project {
 			p.diags = append(p.diags, unknownKind(block.Range, "source", block.Kind, sortedKeys(sources)))
 			continue
 		}
-		src, ds := open(block.Body, ctx, block.Name)
+		src, ds := open(cfg.DataDir)(block.Body, ctx, block.Name)
 		p.diags = append(p.diags, ds...)
 		if !ds.HasErrors() {
 			p.sources[block.Name] = src

@@ -1,0 +1,14 @@
+//go:build unix
+
+package postgres
+
+import "golang.org/x/sys/unix"
+
+// diskFree returns how many bytes an ordinary user may still write to a folder's disk.
+func diskFree(dir string) (uint64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, err
+	}
+	return uint64(s.Bavail) * uint64(s.Bsize), nil //nolint:unconvert // signed on some systems
+}
