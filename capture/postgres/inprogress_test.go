@@ -181,6 +181,12 @@ var progressCases = []struct {
 		"1: BEGIN", "1: ALTER TABLE items DROP price", "1: INSERT INTO items SELECT n, " + filler + ", n FROM generate_series(100001, 101000) n", "1: ROLLBACK",
 		"1: INSERT INTO items VALUES (90001, 'after', 1, 'happy', 2.5)",
 	}},
+	{"key beside a full identity", []string{
+		"1: INSERT INTO loose VALUES (-1, 'x')",
+		"1: BEGIN", "1: INSERT INTO loose SELECT n, " + filler + " FROM generate_series(1, 1000) n", "1: ALTER TABLE loose ADD PRIMARY KEY (a)",
+		"1: INSERT INTO loose SELECT n, " + filler + " FROM generate_series(2001, 3000) n", "1: ALTER TABLE loose ALTER v SET NOT NULL", "1: UPDATE loose SET v = 'y'", "1: COMMIT",
+		"1: INSERT INTO loose VALUES (-2, 'x')",
+	}},
 	{"large values", []string{
 		"1: BEGIN", "1: INSERT INTO other SELECT n, (SELECT string_agg(md5((n * m)::text), '') FROM generate_series(1, 20000) m) FROM generate_series(1, 6) n",
 		"1: UPDATE other SET id = id + 100", "1: UPDATE other SET v = v || 'x' WHERE id > 103", "1: COMMIT",

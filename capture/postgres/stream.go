@@ -30,7 +30,7 @@ type stream struct {
 	out capture.Output
 	ctx context.Context //nolint:containedctx // a stream lives within one call
 
-	decoder decoder
+	decoder  decoder
 	schemas                  // of what is being published
 	again    map[uint32]bool // relations to look up: they may be others than when capture began
 	relation *relation       // of the last row
