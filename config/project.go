@@ -68,7 +68,7 @@ var later = map[string]bool{"test": true, "variable": true, "locals": true, "fun
 // Load reads every *.hcl file of a folder. The project is usable only when the
 // diagnostics have no errors; it is never nil, so that they can be written with their lines.
 func Load(dir string) (*Project, hcl.Diagnostics) {
-	p := &Project{Dir: dir, DataDir: filepath.Join(dir, "penstock-data"), SchemaCheck: 10 * time.Minute, Stream: Stream{Kind: "embedded"}, State: State{Kind: "sqlite"}}
+	p := &Project{Dir: dir, DataDir: filepath.Join(dir, "penstock-data"), SchemaCheck: 10 * time.Minute, Stream: Stream{Kind: "embedded"}, State: State{Kind: "sqlite", History: defaultHistory}}
 	parser := hclparse.NewParser()
 	names, err := filepath.Glob(filepath.Join(dir, "*.hcl"))
 	if err != nil || len(names) == 0 {

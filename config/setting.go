@@ -44,9 +44,16 @@ type StreamSASL struct {
 
 // State is the state block.
 type State struct {
-	Kind  string // sqlite | postgres
-	URL   string
-	Range hcl.Range
+	Kind    string // sqlite | postgres
+	URL     string
+	History History
+	Range   hcl.Range
+}
+
+// History says how long the changes of records are kept.
+type History struct {
+	Keep    time.Duration // 0: none is kept
+	MaxSize int64         // bytes
 }
 
 // Ops is the ops block.
@@ -122,7 +129,19 @@ func (p *Project) decodeState(block *hcl.Block) hcl.Diagnostics {
 	p.State = State{Kind: block.Labels[0], Range: block.DefRange}
 	switch p.State.Kind {
 	case "sqlite":
-		return gohcl.DecodeBody(block.Body, settings(), &struct{}{})
+		var raw struct {
+			History *struct {
+				Keep    hcl.Expression `hcl:"keep,optional"`
+				MaxSize hcl.Expression `hcl:"max_size,optional"`
+			} `hcl:"history,block"`
+		}
+		diags := gohcl.DecodeBody(block.Body, settings(), &raw)
+		p.State.History = defaultHistory
+		if h := raw.History; h != nil {
+			p.State.History.Keep, diags = durationOr(h.Keep, defaultHistory.Keep, diags)
+			p.State.History.MaxSize, diags = sizeOr(h.MaxSize, defaultHistory.MaxSize, diags)
+		}
+		return diags
 	case "postgres":
 		return hcl.Diagnostics{notYet(&block.DefRange, `state "postgres"`)}
 	}
@@ -138,6 +157,9 @@ func (p *Project) decodeOps(block *hcl.Block) hcl.Diagnostics {
 	p.Ops.Listen = raw.Listen
 	return diags
 }
+
+// defaultHistory is kept where the state block does not say otherwise.
+var defaultHistory = History{Keep: 30 * 24 * time.Hour, MaxSize: 1 << 30}
 
 // ParseDuration reads "50ms", "15m", "1h30m", "7d".
 func ParseDuration(s string) (time.Duration, error) {
@@ -212,6 +234,19 @@ func durationOr(expr hcl.Expression, otherwise time.Duration, diags hcl.Diagnost
 		return otherwise, append(diags, badSetting(expr.Range(), err))
 	}
 	return d, diags
+}
+
+func sizeOr(expr hcl.Expression, otherwise int64, diags hcl.Diagnostics) (int64, hcl.Diagnostics) {
+	text, ok, ds := constant(expr, settings())
+	diags = append(diags, ds...)
+	if !ok {
+		return otherwise, diags
+	}
+	n, err := ParseSize(text)
+	if err != nil {
+		return otherwise, append(diags, badSetting(expr.Range(), err))
+	}
+	return n, diags
 }
 
 func badSetting(rng hcl.Range, err error) *hcl.Diagnostic {

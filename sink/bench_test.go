@@ -26,13 +26,17 @@ func (null) Push(_ context.Context, _ string, _ sink.Action, changes []sink.Chan
 // BenchmarkIntakeAndDispatch takes in events and sends them, durably, until all are answered; keys is how many
 // records there are, an event changes each in turn.
 func BenchmarkIntakeAndDispatch(b *testing.B) {
-	for _, mode := range []string{"new", "changed", "unchanged"} {
+	for _, mode := range []string{"new", "changed", "changed without history", "unchanged"} {
 		b.Run(mode, func(b *testing.B) { benchmark(b, mode) })
 	}
 }
 
 func benchmark(b *testing.B, mode string) {
 	const keys = 20000
+	keep := time.Hour
+	if mode == "changed without history" {
+		mode, keep = "changed", 0
+	}
 	store, err := state.OpenSQLite(b.TempDir()+"/state.db", state.SQLiteOptions{Reserve: -1})
 	if err != nil {
 		b.Fatal(err)
@@ -40,7 +44,7 @@ func benchmark(b *testing.B, mode string) {
 	defer store.Close()
 	e, err := sink.New(b.Context(), sink.Options{Store: store, Apps: map[string]sink.App{"null": null{}}, Pipelines: []sink.Spec{{
 		Name: "crm", Topic: customers.Topic, App: "null", Object: "o", Program: program{print: "1"}, Schema: schema, OnDelete: "archive", OnLeave: "archive", Guard: sink.DefaultGuard,
-	}}})
+	}}, History: sink.HistoryOptions{Keep: keep}})
 	if err != nil {
 		b.Fatal(err)
 	}

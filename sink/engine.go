@@ -23,6 +23,7 @@ type Options struct {
 	Failpoint func(name string)
 	// Timeout bounds one call to an app, 0: 60 s; Grace what calls that are under way may take when Run ends, 0: 10 s.
 	Timeout, Grace time.Duration
+	History        HistoryOptions
 }
 
 // Spec is one pipeline, ready to run.
@@ -124,7 +125,18 @@ func (e *Engine) Run(ctx context.Context) error {
 			}
 		})
 	}
+	var keeper sync.WaitGroup
+	keeper.Go(func() {
+		if err := e.keepHistory(ctx); err != nil {
+			mu.Lock()
+			errs = append(errs, err)
+			mu.Unlock()
+			stop()
+		}
+	})
 	wg.Wait()
+	stop()
+	keeper.Wait()
 	return errors.Join(errs...)
 }
 

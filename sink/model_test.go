@@ -552,6 +552,28 @@ func (m *model) quarantined() map[int]string {
 	return listed
 }
 
+// explained checks that the history of a row's record leads to what the app has.
+func (m *model) explained(r *mrow) {
+	fields := map[string]string{}
+	_, err := m.p.engine.History(m.t.Context(), "crm", fmt.Appendf(nil, `{"id":%d}`, r.id), 1000, func(c sink.RecordChange) error {
+		if c.Kind == state.Unanswered {
+			return nil
+		}
+		for _, f := range c.Fields {
+			if _, newer := fields[f.Name]; !newer && !f.New.IsUnchanged() {
+				fields[f.Name] = f.New.Text()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if fields["email"] != r.email || fields["name"] != r.name || fields["ver"] != itoa(r.ver) || fields["ident"] != itoa(r.ident) {
+		m.t.Errorf("row %+v has the history %v", *r, fields)
+	}
+}
+
 // check compares the app with the table.
 func (m *model) check() {
 	live := m.v.Live()
@@ -582,6 +604,7 @@ func (m *model) check() {
 		if have["email"] != r.email || have["name"] != name || have["ver"] != itoa(r.ver) || have["ident"] != itoa(r.ident) {
 			m.t.Errorf("row %+v is %v in the app", *r, have)
 		}
+		m.explained(r)
 	}
 	for key, have := range live {
 		if !slices.ContainsFunc(slices.Collect(maps.Values(m.rows)), func(r *mrow) bool { return itoa(r.ident) == have["ident"] }) {

@@ -7,6 +7,7 @@ type Program interface {
 	// Fields are the app's fields that it makes, in the order of Made.Fields.
 	Fields() []FieldSpec
 	KeyField() string
+	KeyPII() bool       // the key is made of columns with personal data
 	MatchField() string // "" for none
 	// Fingerprint names all that determines results.
 	Fingerprint() string
@@ -23,6 +24,7 @@ type Worker interface {
 type FieldSpec struct {
 	Name  string
 	Group Group
+	PII   bool // made of columns with personal data
 }
 
 // Group says who owns a field: see config.Group, whose words it has.

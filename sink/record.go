@@ -47,10 +47,12 @@ func (d *dispatcher) record(f *flight) error {
 			// It is counted where it stood before this: under way, with or without a newer one.
 			r.before = r.state()
 			r.fl = nil
+			was := *r.sh
 			due, err := u.settle(r, it)
 			if err != nil {
 				return err
 			}
+			u.remember(&was, r, it)
 			if due > 0 {
 				if t := time.UnixMilli(due); retry.IsZero() || t.Before(retry) {
 					retry = t

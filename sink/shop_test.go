@@ -45,6 +45,7 @@ func (p program) Fields() []sink.FieldSpec {
 	return fs
 }
 func (p program) KeyField() string       { return "source_id" }
+func (p program) KeyPII() bool           { return false }
 func (p program) MatchField() string     { return "email" }
 func (p program) Fingerprint() string    { return p.print }
 func (p program) NewWorker() sink.Worker { return worker{p} }
@@ -181,6 +182,7 @@ func (p *plant) open() {
 		p.t.Fatal(err)
 	}
 	p.engine, err = sink.New(p.t.Context(), sink.Options{Store: p.store, Apps: map[string]sink.App{"crm": p.vendor}, Pipelines: []sink.Spec{p.spec},
+		History: sink.HistoryOptions{Keep: 24 * time.Hour},
 		Failpoint: func(name string) {
 			if p.point != nil {
 				p.point(name)

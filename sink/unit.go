@@ -29,7 +29,10 @@ type unit struct {
 	byKey map[string]*rec
 	order []*rec // in the order first touched
 	done  []*item
-	start []*flight
+	// history has what changed in the app, changed the records of it.
+	history []state.Changed
+	changed []*rec
+	start   []*flight
 }
 
 // rec is one record within a unit.
@@ -284,6 +287,9 @@ func (u *unit) dropPending(r *rec) { r.pd, r.dirtyPd = nil, true }
 
 // flush writes what changed.
 func (u *unit) flush() error {
+	if err := u.flushHistory(); err != nil {
+		return err
+	}
 	for _, r := range u.order {
 		if err := u.flushRecord(r); err != nil {
 			return err

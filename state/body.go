@@ -19,6 +19,7 @@ func (w *writer) shadow(s *Shadow) []byte {
 		w.int(int64(f.Field))
 		w.text(f.Text)
 	}
+	w.int(s.History)
 	return w.seal(s.ID, s.Key)
 }
 
@@ -41,6 +42,9 @@ func readShadow(id int64, key, row []byte) *Shadow {
 	n := r.int()
 	for i := int64(0); i < n && !r.bad; i++ {
 		s.Stored = append(s.Stored, Stored{int(r.int()), r.text()})
+	}
+	if r.s != "" { // rows of schema version 2 end before
+		s.History = r.int()
 	}
 	if !r.ok() {
 		return nil

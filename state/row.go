@@ -52,6 +52,7 @@ type Shadow struct {
 	Applied change.ID    // last event that the app took over
 	Seen    change.ID    // last event taken in that was written here
 	Time    int64        // of the last answer, Unix ms
+	History int64        // the History with its last change, 0: none
 	Layout  int
 	// Sent has for each field what was last sent, Unchanged where nothing was.
 	Sent []change.Value

@@ -2,7 +2,7 @@ package state
 
 // schemaVersion is kept in the file's user_version; application in its application_id ("pnst").
 const (
-	schemaVersion = 2
+	schemaVersion = 3
 	application   = 0x706e7374
 )
 
@@ -31,4 +31,7 @@ CREATE TABLE mark (source TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 `, `
 CREATE TABLE deferred (id INTEGER PRIMARY KEY, pipeline INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE INDEX leaving_record ON leaving (pipeline, record);
+`, `
+DROP TABLE history;
+CREATE TABLE history (id INTEGER PRIMARY KEY, pipeline INTEGER NOT NULL, time INTEGER NOT NULL, body BLOB NOT NULL);
 `}

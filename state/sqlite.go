@@ -39,6 +39,9 @@ type SQLite struct {
 	// commit or fsync left in it is not known.
 	failed error
 	ids    map[string]int64 // the last ID given out, by table; one process writes
+	// historyBytes is the size of the history, once it is weighed; writes' to lock.
+	historyBytes   int64
+	historyWeighed bool
 
 	spaceAt time.Time
 	spaceMu sync.Mutex
@@ -94,7 +97,7 @@ func (s *SQLite) open() error {
 	}
 	s.tx = &sqliteTx{s: s, q: s.write}
 	s.ids = map[string]int64{}
-	for _, table := range []string{"shadow", "intent", "quarantine", "deferred"} {
+	for _, table := range []string{"shadow", "intent", "quarantine", "deferred", "history"} {
 		var n int64
 		if err := s.write.conn.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM "+table).Scan(&n); err != nil {
 			return s.fault("open", err)
@@ -157,7 +160,7 @@ func (s *SQLite) Update(ctx context.Context, f func(Tx) error) error {
 	}
 	var own error
 	err := s.write.within(context.Background(), "BEGIN IMMEDIATE", func() error {
-		s.tx.err = nil
+		s.tx.err, s.tx.grown = nil, 0
 		own = f(s.tx)
 		if own == nil {
 			own = s.tx.err
@@ -173,6 +176,7 @@ func (s *SQLite) Update(ctx context.Context, f func(Tx) error) error {
 		s.failed = s.fault("write", err)
 		return s.failed
 	}
+	s.historyBytes += s.tx.grown
 	if err := s.checkpoint(false); err != nil {
 		s.failed = err
 	}

@@ -18,6 +18,7 @@ type sqliteTx struct {
 	w        writer
 	args     []any
 	readOnly bool
+	grown    int64 // bytes of history
 	// err is the first error of SQLite itself, after which the file is not trusted to be written.
 	err error
 }

@@ -32,6 +32,9 @@ type Store interface {
 	Space() error
 	// Backup writes a consistent copy while others go on.
 	Backup(ctx context.Context, path string) error
+	// TrimHistory drops the oldest of the history: what is from before a time, Unix ms, and what is beyond
+	// a number of bytes.
+	TrimHistory(ctx context.Context, before, most int64) error
 	// Load and Save keep one source's mark: see stream.Marks.
 	Load(ctx context.Context, source string) ([]byte, error)
 	Save(ctx context.Context, source string, mark []byte) error
@@ -122,6 +125,12 @@ type Tx interface {
 	Guard(pipeline int64, kind Kind) (Guard, error)
 	PutGuard(pipeline int64, kind Kind, g *Guard) error
 
+	// PutHistory writes a row of history; ID 0 gets a new one.
+	PutHistory(pipeline int64, h *History) error
+	// HistoryOf hands over up to limit changes of a record, newest first. It costs as many rows as there are changes.
+	HistoryOf(pipeline int64, s *Shadow, limit int, f func(time int64, c *Changed) error) error
+	// ScanHistory returns up to limit rows with an ID below before, newest first.
+	ScanHistory(pipeline, before int64, limit int, f func(*History) error) error
 	// MaxSeq returns the highest Seq in use.
 	MaxSeq() (int64, error)
 }

@@ -229,7 +229,7 @@ func (c *checker) key(p *config.Pipeline, prog *Program, object *Object, sum *fi
 			prog.keyOfKey = false
 		}
 	}
-	prog.key = c.compiled(n)
+	prog.key, prog.keyPII = c.compiled(n), n.typ.pii
 	sum.node("key "+p.Key.Name, n)
 }
 
@@ -289,7 +289,7 @@ func (c *checker) fields(p *config.Pipeline, prog *Program, object *Object, sum 
 			out.column = n.index
 		}
 		prog.fields = append(prog.fields, out)
-		prog.specs = append(prog.specs, FieldSpec{Name: fe.Name, Group: fe.Group})
+		prog.specs = append(prog.specs, FieldSpec{Name: fe.Name, Group: fe.Group, PII: n.typ.pii})
 		sum.node("field "+string(fe.Group)+" "+fe.Name, n)
 	}
 	if object == nil {

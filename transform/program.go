@@ -32,6 +32,7 @@ type Env struct {
 type FieldSpec struct {
 	Name  string
 	Group config.Group
+	PII   bool // made of a column with personal data
 }
 
 // Program is a compiled pipeline. It is immutable and shared by its workers.
@@ -46,6 +47,7 @@ type Program struct {
 	keyLabel    string
 	matchLabel  string
 	keyField    string
+	keyPII      bool
 	matchField  string
 	fields      []compiledField
 	specs       []FieldSpec
@@ -77,6 +79,9 @@ func (p *Program) Fields() []FieldSpec { return p.specs }
 
 // KeyField is the app's field that holds the key.
 func (p *Program) KeyField() string { return p.keyField }
+
+// KeyPII tells whether the key is made of a column with personal data.
+func (p *Program) KeyPII() bool { return p.keyPII }
 
 // MatchField is the app's field by which a record that was there before us is found, empty for none.
 func (p *Program) MatchField() string { return p.matchField }

@@ -31,7 +31,7 @@ func TestExampleOfTheDesign(t *testing.T) {
 	if prog.KeyField() != "shop_customer_id" || prog.MatchField() != "email" {
 		t.Errorf("key field %q, match field %q", prog.KeyField(), prog.MatchField())
 	}
-	wantSpecs := []FieldSpec{{"email", config.OwnedBySource}, {"firstname", config.OwnedBySource}, {"lastname", config.OwnedBySource}, {"mrr", config.OwnedBySource}, {"lifecyclestage", config.OwnedByApp}, {"jobtitle", config.Fill}, {"phone", config.Fill}}
+	wantSpecs := []FieldSpec{{Name: "email", Group: config.OwnedBySource}, {Name: "firstname", Group: config.OwnedBySource}, {Name: "lastname", Group: config.OwnedBySource}, {Name: "mrr", Group: config.OwnedBySource}, {Name: "lifecyclestage", Group: config.OwnedByApp}, {Name: "jobtitle", Group: config.Fill}, {Name: "phone", Group: config.Fill}}
 	if diff := cmp.Diff(wantSpecs, prog.Fields()); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
 	}

@@ -23,6 +23,7 @@ const (
 	askHolds   = "hold/list"
 	askResolve = "hold/resolve"
 	askBackup  = "state/backup"
+	askHistory = "history"
 )
 
 // quarantineQuery chooses entries; ID chooses one, with its content.
@@ -123,6 +124,12 @@ func (rt *plant) answer(ctx context.Context, question string, body json.RawMessa
 			out = append(out, stop)
 		}
 		return out, nil
+	case askHistory:
+		var q historyQuery
+		if err := json.Unmarshal(body, &q); err != nil {
+			return nil, err
+		}
+		return rt.history(ctx, q)
 	case askApprove:
 		var a approval
 		if err := json.Unmarshal(body, &a); err != nil {

@@ -172,7 +172,8 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 		return nil
 	}
 	rt.topics = map[string]string{}
-	opts := sink.Options{Store: rt.store, Apps: rt.apps, Log: slog.Default(), Failpoint: failpoint}
+	opts := sink.Options{Store: rt.store, Apps: rt.apps, Log: slog.Default(), Failpoint: failpoint,
+		History: sink.HistoryOptions{Keep: rt.State.History.Keep, Bytes: rt.State.History.MaxSize}}
 	for _, pipe := range rt.Pipelines {
 		prog := programs[pipe.Name]
 		if rt.part == partSink { // where capture runs too, it sees a new version before

@@ -24,7 +24,7 @@ type program struct {
 func (p *program) Fields() []sink.FieldSpec {
 	out := make([]sink.FieldSpec, 0, len(p.Program.Fields()))
 	for _, f := range p.Program.Fields() {
-		out = append(out, sink.FieldSpec{Name: f.Name, Group: sink.Group(f.Group)})
+		out = append(out, sink.FieldSpec{Name: f.Name, Group: sink.Group(f.Group), PII: f.PII})
 	}
 	return out
 }

@@ -19,7 +19,7 @@ var values = cmp.Comparer(func(a, b change.Value) bool { return a == b })
 func Run(t *testing.T, open func(t *testing.T) state.Store) {
 	for name, test := range map[string]func(*testing.T, func(*testing.T) state.Store){
 		"rows come back": rowsComeBack, "nothing is kept of a failed update": failedUpdate, "positions compare and set": positions,
-		"queues": queues, "owners": owners, "marks": marks, "a view is one state": view,
+		"queues": queues, "history": history, "owners": owners, "marks": marks, "a view is one state": view,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open) })
 	}
@@ -121,6 +121,79 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func history(t *testing.T, open func(*testing.T) state.Store) {
+	s := open(t)
+	h := &state.History{Time: 5, Changes: []state.Changed{
+		{Record: 1, Key: []byte("k"), Prev: 0, Kind: state.Archived, Cause: state.BySweep, EventID: change.NewID(1, 2, 3, 4), AppID: "9", Layout: 2,
+			Fields: []state.ChangedField{{Field: state.KeyField, Old: change.OfInt(1), New: change.Of(change.Null, "")}, {Field: 0, Old: change.Of(change.Unchanged, ""), New: change.OfString("x")}}},
+		{Record: 2, Key: []byte("l"), Kind: state.Created},
+	}}
+	rows := []*state.History{h}
+	id := update(t, s, "history", func(tx state.Tx, id int64) error { return tx.PutHistory(id, h) })
+	for n := range 500 {
+		update(t, s, "history", func(tx state.Tx, id int64) error {
+			next := &state.History{Time: int64(10 + n), Changes: []state.Changed{{Record: 2, Prev: rows[len(rows)-1].ID, Kind: state.Updated}}}
+			rows = append(rows, next)
+			return tx.PutHistory(id, next)
+		})
+	}
+	closeStore(t, s)
+	s = open(t)
+	defer closeStore(t, s)
+	chain := func(record, last int64, limit int) (times []int64) {
+		t.Helper()
+		err := s.View(t.Context(), func(tx state.Tx) error {
+			return tx.HistoryOf(id, &state.Shadow{ID: record, History: last}, limit, func(at int64, c *state.Changed) error {
+				if record == 1 {
+					if diff := cmp.Diff(&h.Changes[0], c, values); diff != "" {
+						t.Error(diff)
+					}
+				}
+				times = append(times, at)
+				return nil
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return times
+	}
+	last := rows[500].ID
+	if got := chain(1, h.ID, 10); len(got) != 1 {
+		t.Errorf("record 1: %v", got)
+	}
+	if got := chain(2, last, 1000); len(got) != 501 || got[0] != 509 || got[500] != 5 {
+		t.Errorf("record 2 has %d changes", len(got))
+	}
+	if got := chain(2, last, 7); len(got) != 7 {
+		t.Errorf("%d changes, want the limit", len(got))
+	}
+	trimmed := func(before, most int64, want int) {
+		t.Helper()
+		if err := s.TrimHistory(t.Context(), before, most); err != nil {
+			t.Fatal(err)
+		}
+		if got := chain(2, last, 1000); len(got) != want {
+			t.Errorf("trimmed to %d changes, want %d", len(got), want)
+		}
+	}
+	trimmed(0, 1<<30, 501)
+	trimmed(260, 1<<30, 250)
+	size := int64(0)
+	if err := s.View(t.Context(), func(tx state.Tx) error {
+		return tx.ScanHistory(id, last+1, 10, func(h *state.History) error {
+			size++
+			if want := last + 1 - size; h.ID != want {
+				t.Errorf("row %d, want %d", h.ID, want)
+			}
+			return nil
+		})
+	}); err != nil || size != 10 {
+		t.Errorf("scanned %d rows, %v", size, err)
+	}
+	trimmed(0, 1, 0)
 }
 
 func failedUpdate(t *testing.T, open func(*testing.T) state.Store) {
