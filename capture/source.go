@@ -18,7 +18,8 @@ import (
 type Source interface {
 	// Check looks at the server, the settings, the privileges and the captured tables,
 	// changes nothing, and returns all that is wrong at once, each with the statement
-	// or setting that mends it (errors.Join). Resume is as for Run.
+	// or setting that mends it (errors.Join, of *Problem where the error has a code).
+	// Resume is as for Run.
 	Check(ctx context.Context, resume []byte) error
 
 	// Run makes what capture needs at the server (slot, publication), takes the
@@ -38,13 +39,6 @@ type Source interface {
 	// Drop removes what Run made at the server.
 	Drop(ctx context.Context) error
 }
-
-// TakenError is a problem that Check finds because someone captures already: who looks
-// at a project that runs knows by whom.
-type TakenError struct{ Err error }
-
-func (e *TakenError) Error() string { return e.Err.Error() }
-func (e *TakenError) Unwrap() error { return e.Err }
 
 // Output is what a source emits into, from one goroutine, in order. Each call may
 // block (back-pressure); an error ends Run with it. Nothing handed over is kept after

@@ -28,7 +28,7 @@ func TestCheck(t *testing.T) {
 		{"pattern", nil, func(c *postgres.Config) { c.Tables = append(c.Tables, "pubic.items") }, []string{`"pubic.items" matches no table`, "did you mean public.items?"}},
 		{"missing table", nil, func(c *postgres.Config) {
 			c.TableBlocks = []postgres.TableConfig{{Alias: "i", Name: "public.itens"}}
-		}, []string{"there is no table public.itens; did you mean public.items?"}},
+		}, []string{"there is no table public.itens: did you mean public.items?"}},
 		{"columns", nil, func(c *postgres.Config) {
 			c.TableBlocks = []postgres.TableConfig{{Alias: "i", Name: "public.items", Exclude: []string{"id", "nme"}}}
 		}, []string{`names column "nme"`, "did you mean name?", `column "id" is part of the primary key`}},
@@ -41,7 +41,7 @@ func TestCheck(t *testing.T) {
 		{"publication", []string{"CREATE PUBLICATION shop FOR TABLE items WITH (publish = 'insert')"}, nil, []string{`ALTER PUBLICATION "shop" SET (publish = 'insert, update, delete, truncate')`}},
 		{"row filter", []string{"CREATE PUBLICATION shop FOR TABLE items WHERE (id > 5)"}, nil, []string{"row filter", `DROP TABLE public.items`}},
 		{"several", []string{"CREATE TABLE loose (a int)"}, func(c *postgres.Config) { c.Tables = append(c.Tables, "nope.*") }, []string{"public.loose has no primary key", `"nope.*" matches no table`}},
-		{"password", nil, func(c *postgres.Config) { c.URL = strings.Replace(c.URL, "penstock@", "hunter2@", 1) }, []string{"connect to", "password"}},
+		{"password", nil, func(c *postgres.Config) { c.URL = strings.Replace(c.URL, "penstock@", "hunter2@", 1) }, []string{"refuses role postgres", "password", "(E0450)"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -126,22 +126,22 @@ func testPositions(t *testing.T, server string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkError(t, src.Check(t.Context(), log.Resume()), []string{"in use by pid", `"penstock shop"`, "pg_terminate_backend"})
+	checkError(t, src.Check(t.Context(), log.Resume()), []string{"(E0418)", "in use by pid", "from 127.0.0.1, since 2", `"penstock shop"`, "pg_terminate_backend"})
 	if err := c.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	now := log.Resume()
 	checkError(t, check(now), nil)
-	checkError(t, check(old), []string{"slot " + slot + " is ahead of us", "penstock source reset shop"})
-	checkError(t, check([]byte(strings.Replace(string(now), `"system":"`, `"system":"9`, 1))), []string{"another server", "penstock source reset shop"})
-	checkError(t, check([]byte(strings.Replace(string(now), `"lsn":"`, `"lsn":"FFF`, 1))), []string{"WAL ends at"})
+	checkError(t, check(old), []string{"slot " + slot + " is ahead of us", "penstock source reset shop", "(E0413)"})
+	checkError(t, check([]byte(strings.Replace(string(now), `"system":"`, `"system":"9`, 1))), []string{"(E0420)", "another server", "penstock source reset shop"})
+	checkError(t, check([]byte(strings.Replace(string(now), `"lsn":"`, `"lsn":"FFF`, 1))), []string{"WAL ends at", "(E0423)"})
 
 	d.exec(t, "ALTER PUBLICATION shop DROP TABLE other")
-	checkError(t, check(now), []string{"public.other was taken out of publication shop"})
+	checkError(t, check(now), []string{"public.other was taken out of publication shop", "(E0428)"})
 	d.exec(t, "DROP PUBLICATION shop")
-	checkError(t, check(now), []string{"publication shop is gone"})
+	checkError(t, check(now), []string{"publication shop is gone", "(E0425)"})
 	d.dropSlot(t)
-	checkError(t, check(now), []string{"slot " + slot + " is gone", "penstock source reset shop"})
+	checkError(t, check(now), []string{"slot " + slot + " is gone", "penstock source reset shop", "(E0411)"})
 }
 
 // TestDecodeConfig: the block of the configuration, and mistakes in it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,6 +46,13 @@ func (s *Source) connect(ctx context.Context, replication bool) (*pgconn.PgConn,
 		return nil, fmt.Errorf("connect to %s:%d database %q as %q: %w", config.Host, config.Port, config.Database, config.User, withoutWrapping(err))
 	}
 	return conn, nil
+}
+
+// major is the server's major version, 0 where it does not say.
+func major(conn *pgconn.PgConn) int {
+	digits, _, _ := strings.Cut(conn.ParameterStatus("server_version"), ".")
+	n, _ := strconv.Atoi(digits)
+	return n
 }
 
 // application is the name that our sessions have in pg_stat_activity.

@@ -25,6 +25,30 @@ type resume struct {
 	Last uint64
 	// Tables are the tables that are captured without a gap since their snapshot.
 	Tables []uint32
+	// Published is what the publication was when this was read.
+	Published published
+}
+
+// published tells a publication, and a table's membership in it, from later ones of the
+// same name. What was written while it was another one was not sent.
+type published struct {
+	Server  int    `json:"server"` // major version
+	OID     uint32 `json:"oid"`
+	XMin    uint32 `json:"xmin"`    // of its row: another one after ALTER PUBLICATION ... SET (...)
+	Members pairs  `json:"members"` // OID of a table, OID of its membership, and so on
+	text    []byte // its JSON
+}
+
+type pairs []uint32
+
+// of returns a table's membership, 0 where none is known.
+func (p pairs) of(table uint32) uint32 {
+	for i := 0; i+1 < len(p); i += 2 {
+		if p[i] == table {
+			return p[i+1]
+		}
+	}
+	return 0
 }
 
 // Values of resume.Snapshot.
@@ -43,6 +67,8 @@ type resumeText struct {
 	Tables   []uint32 `json:"tables"`
 	Last     string   `json:"last"`
 	LSN      string   `json:"lsn"`
+
+	Published json.RawMessage `json:"published"`
 }
 
 const resumeVersion = 1
@@ -67,10 +93,33 @@ func parseResume(text []byte) (*resume, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read resume point: last %q: %w", t.Last, err)
 	}
-	return &resume{
+	r := &resume{
 		System: t.System, Timeline: t.Timeline, Epoch: t.Epoch, Attempt: t.Attempt, Snapshot: t.Snapshot,
 		Tables: t.Tables, Last: uint64(last), LSN: uint64(lsn),
-	}, nil
+	}
+	if len(t.Published) > 0 {
+		if err := json.Unmarshal(t.Published, &r.Published); err != nil {
+			return nil, fmt.Errorf("read resume point: published: %w", err)
+		}
+		r.Published.text = t.Published
+	}
+	return r, nil
+}
+
+// publish notes what the publication is now.
+func (r *resume) publish(srv *server) error {
+	p := published{Server: srv.version / 10000, OID: srv.publication.oid, XMin: srv.publication.xmin}
+	for _, info := range srv.relations {
+		if info.member != 0 {
+			p.Members = append(p.Members, info.oid, info.member)
+		}
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("write resume point: %w", err)
+	}
+	p.text, r.Published = text, p
+	return nil
 }
 
 // appendTo appends the resume point's text.
@@ -91,6 +140,9 @@ func (r *resume) appendTo(dst []byte) []byte {
 	}
 	dst = appendLSN(append(dst, `],"last":"`...), r.Last)
 	dst = appendLSN(append(dst, `","lsn":"`...), r.LSN)
+	if len(r.Published.text) > 0 {
+		return append(append(append(dst, `","published":`...), r.Published.text...), '}')
+	}
 	return append(dst, `"}`...)
 }
 

@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -29,6 +31,10 @@ type server struct {
 	slots       int
 	maxSenders  int
 	senders     int
+	connections int // that the role may have at once, -1 for any number
+	encoding    string
+	pooled      bool              // the session that answers is not the one that was opened
+	settings    map[string]string // numbers in the server's base unit
 
 	publication     *publicationInfo // nil: there is none
 	storedGenerated bool             // the publication has stored generated columns
@@ -39,7 +45,14 @@ type server struct {
 	messages        *change.Table // stands for the table of logical messages
 }
 
+// setting is a setting's number, 0 where the server has none of that name.
+func (srv *server) setting(name string) int64 {
+	n, _ := strconv.ParseInt(srv.settings[name], 10, 64)
+	return n
+}
+
 type publicationInfo struct {
+	oid, xmin                                                   uint32 // xmin: of its last ALTER PUBLICATION ... SET
 	allTables, insert, update, delete, truncate, viaRoot, owned bool
 	narrowed                                                    []string // tables with a row filter or a column list
 }
@@ -47,9 +60,16 @@ type publicationInfo struct {
 type slotInfo struct {
 	plugin, kind, database, walStatus, invalidation string
 	pid                                             int // of the session that reads it, 0 for none
-	application                                     string
+	application, client, since                      string
 	confirmed                                       uint64
 	temporary                                       bool
+	failover                                        bool // copied to standbys (17 on)
+	untouched                                       bool // nobody has read a transaction from it
+}
+
+// holder says who reads the slot.
+func (slot *slotInfo) holder() string {
+	return fmt.Sprintf("pid %d (application_name %q, from %s, since %s)", slot.pid, slot.application, cmp.Or(slot.client, "the server itself"), cmp.Or(slot.since, "a time that the role may not see"))
 }
 
 func (srv *server) relation(oid uint32) *relationInfo {
@@ -88,10 +108,14 @@ SELECT current_setting('server_version_num'), current_database(), current_user, 
          OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname IN ('rds_replication', 'rds_superuser') AND pg_catalog.pg_has_role(r.oid, 'MEMBER')),
        pg_catalog.has_database_privilege(current_database(), 'CREATE'),
        current_setting('max_replication_slots'), (SELECT count(*) FROM pg_catalog.pg_replication_slots),
-       current_setting('max_wal_senders'), (SELECT count(*) FROM pg_catalog.pg_stat_get_wal_senders())`
+       current_setting('max_wal_senders'), (SELECT count(*) FROM pg_catalog.pg_stat_get_wal_senders()),
+       (SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = current_user), pg_catalog.pg_backend_pid(),
+       (SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database WHERE datname = current_database()),
+       (SELECT string_agg(name || '=' || COALESCE(setting, ''), E'\n') FROM pg_catalog.pg_settings WHERE name IN ('max_slot_wal_keep_size', 'logical_decoding_work_mem',
+          'wal_sender_timeout', 'idle_replication_slot_timeout', 'synchronous_standby_names', 'synchronized_standby_slots'))`
 
 const publicationQuery = `
-SELECT puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, pg_catalog.pg_has_role(pubowner, 'USAGE'), %s
+SELECT puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, pg_catalog.pg_has_role(pubowner, 'USAGE'), %s, oid, xmin
 FROM pg_catalog.pg_publication WHERE pubname = $1`
 
 const narrowedQuery = `
@@ -101,14 +125,15 @@ WHERE p.pubname = $1 AND (pr.prqual IS NOT NULL OR pr.prattrs IS NOT NULL) ORDER
 
 const slotQuery = `
 SELECT COALESCE(s.plugin, ''), s.slot_type, COALESCE(s.database, ''), COALESCE(s.wal_status, ''), %s, COALESCE(s.active_pid, 0), COALESCE(s.confirmed_flush_lsn, '0/0'), s.temporary,
-       COALESCE((SELECT a.application_name FROM pg_catalog.pg_stat_activity a WHERE a.pid = s.active_pid), '')
-FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1`
+       COALESCE(a.application_name, ''), COALESCE(pg_catalog.host(a.client_addr), ''), COALESCE(to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), ''), COALESCE(st.total_txns = 0 AND st.stats_reset IS NULL, false)
+FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid LEFT JOIN pg_catalog.pg_stat_replication_slots st ON st.slot_name = s.slot_name
+WHERE s.slot_name = $1`
 
 // inspect looks at the server over a connection of its own.
 func (s *Source) inspect(ctx context.Context) (*server, error) {
 	conn, err := s.connect(ctx, false)
 	if err != nil {
-		return nil, err
+		return nil, s.refused(err, false)
 	}
 	defer closeConn(conn)
 	srv := &server{types: types{}}
@@ -124,6 +149,12 @@ func (s *Source) inspect(ctx context.Context) (*server, error) {
 	srv.slots, _ = strconv.Atoi(row[8])
 	srv.maxSenders, _ = strconv.Atoi(row[9])
 	srv.senders, _ = strconv.Atoi(row[10])
+	srv.connections, _ = strconv.Atoi(row[11])
+	srv.pooled, srv.encoding, srv.settings = row[12] != strconv.FormatUint(uint64(conn.PID()), 10), row[13], map[string]string{}
+	for line := range strings.Lines(row[14]) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		srv.settings[name] = value
+	}
 	srv.messages = &change.Table{Database: srv.database}
 	if srv.version < 140000 || srv.standby {
 		return srv, nil // problems says so; the rest may not work there
@@ -136,7 +167,7 @@ func (s *Source) inspect(ctx context.Context) (*server, error) {
 	}
 	srv.relations, err = readRelations(ctx, conn, s.cfg.Publication, srv.types, func(r *relationInfo) bool {
 		srv.all = append(srv.all, r)
-		return s.cfg.captures(r.schema, r.name)
+		return r.stored() && s.cfg.captures(r.schema, r.name)
 	})
 	if err != nil {
 		return nil, err
@@ -152,12 +183,12 @@ func (s *Source) inspect(ctx context.Context) (*server, error) {
 func (s *Source) inspectSystem(ctx context.Context, srv *server) error {
 	conn, err := s.connect(ctx, true)
 	if err != nil {
-		return fmt.Errorf("open a replication connection: %w", err)
+		return s.refused(err, true)
 	}
 	defer closeConn(conn)
 	system, err := pglogrepl.IdentifySystem(ctx, conn)
 	if err != nil {
-		return fmt.Errorf("identify system (a pooler in between cannot replicate: connect to the server itself): %w", err)
+		return s.refused(fmt.Errorf("identify system: %w", err), true)
 	}
 	srv.system, srv.timeline, srv.end = system.SystemID, system.Timeline, uint64(system.XLogPos)
 	if system.Timeline > 1 {
@@ -183,7 +214,7 @@ func (s *Source) inspectPublication(ctx context.Context, conn *pgconn.PgConn, sr
 		return nil
 	}
 	b := func(i int) bool { return rows[0][i] == "t" }
-	srv.publication = &publicationInfo{allTables: b(0), insert: b(1), update: b(2), delete: b(3), truncate: b(4), viaRoot: b(5), owned: b(6)}
+	srv.publication = &publicationInfo{allTables: b(0), insert: b(1), update: b(2), delete: b(3), truncate: b(4), viaRoot: b(5), owned: b(6), oid: parseOID(rows[0][8]), xmin: parseOID(rows[0][9])}
 	srv.storedGenerated = rows[0][7] == "s"
 	if srv.version >= 150000 {
 		if rows, err = query(ctx, conn, narrowedQuery, s.cfg.Publication); err != nil {
@@ -198,9 +229,9 @@ func (s *Source) inspectPublication(ctx context.Context, conn *pgconn.PgConn, sr
 
 // readSlot returns nil when there is no slot of that name.
 func readSlot(ctx context.Context, conn *pgconn.PgConn, version int, name string) (*slotInfo, error) {
-	invalidation := "''"
+	invalidation := "'', false"
 	if version >= 170000 {
-		invalidation = "COALESCE(s.invalidation_reason, '')"
+		invalidation = "COALESCE(s.invalidation_reason, ''), s.failover"
 	}
 	rows, err := query(ctx, conn, fmt.Sprintf(slotQuery, invalidation), name)
 	if err != nil {
@@ -210,9 +241,10 @@ func readSlot(ctx context.Context, conn *pgconn.PgConn, version int, name string
 		return nil, nil
 	}
 	row := rows[0]
-	slot := &slotInfo{plugin: row[0], kind: row[1], database: row[2], walStatus: row[3], invalidation: row[4], temporary: row[7] == "t", application: row[8]}
-	slot.pid, _ = strconv.Atoi(row[5])
-	lsn, err := pglogrepl.ParseLSN(row[6])
+	slot := &slotInfo{plugin: row[0], kind: row[1], database: row[2], walStatus: row[3], invalidation: row[4], failover: row[5] == "t", temporary: row[8] == "t",
+		application: row[9], client: row[10], since: row[11], untouched: row[12] == "t"}
+	slot.pid, _ = strconv.Atoi(row[6])
+	lsn, err := pglogrepl.ParseLSN(row[7])
 	if err != nil {
 		return nil, fmt.Errorf("read slot: %w", err)
 	}

@@ -51,6 +51,28 @@ func (s *Source) ensurePublication(ctx context.Context, srv *server) error {
 	if err := exec(ctx, conn, statement); err != nil {
 		return fmt.Errorf("make publication %s (%s): %w", s.cfg.Publication, statement, err)
 	}
+	return s.readMembers(ctx, conn, srv)
+}
+
+const membersQuery = `
+SELECT p.oid, p.xmin, COALESCE(pr.prrelid, 0), COALESCE(pr.oid, 0)
+FROM pg_catalog.pg_publication p LEFT JOIN pg_catalog.pg_publication_rel pr ON pr.prpubid = p.oid WHERE p.pubname = $1`
+
+// readMembers looks at the publication again after it was changed.
+func (s *Source) readMembers(ctx context.Context, conn *pgconn.PgConn, srv *server) error {
+	rows, err := query(ctx, conn, membersQuery, s.cfg.Publication)
+	if err != nil {
+		return fmt.Errorf("read publication: %w", err)
+	}
+	if srv.publication == nil {
+		srv.publication = &publicationInfo{}
+	}
+	for _, row := range rows {
+		srv.publication.oid, srv.publication.xmin = parseOID(row[0]), parseOID(row[1])
+		if info := srv.relation(parseOID(row[2])); info != nil {
+			info.published, info.member = true, parseOID(row[3])
+		}
+	}
 	return nil
 }
 
@@ -62,9 +84,14 @@ func (s *Source) createSlot(ctx context.Context, conn *pgconn.PgConn, name strin
 	if export {
 		action = "EXPORT_SNAPSHOT"
 	}
-	result, err := pglogrepl.CreateReplicationSlot(ctx, conn, quoteIdentifier(name), "pgoutput", pglogrepl.CreateReplicationSlotOptions{
-		Temporary: temporary, SnapshotAction: action, Mode: pglogrepl.LogicalReplication,
-	})
+	kind := ""
+	switch {
+	case temporary:
+		kind = "TEMPORARY "
+	case major(conn) >= 17: // a standby that is set up for it has the slot when it is promoted
+		action = "(SNAPSHOT " + map[bool]string{true: "'export'", false: "'nothing'"}[export] + ", FAILOVER true)"
+	}
+	result, err := pglogrepl.ParseCreateReplicationSlot(conn.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT %s %sLOGICAL pgoutput %s", quoteIdentifier(name), kind, action)))
 	if err != nil {
 		return 0, "", fmt.Errorf("create slot %s: %w", name, err)
 	}
@@ -138,7 +165,7 @@ func (s *Source) dropSlot(ctx context.Context, conn *pgconn.PgConn) error {
 			return nil
 		}
 		if slot.application != s.application() || time.Now().After(end) {
-			return fmt.Errorf("drop slot %s: it is in use by pid %d (application_name %q): stop that process first", s.cfg.Slot, slot.pid, slot.application)
+			return fmt.Errorf("drop slot %s: it is in use by %s: stop that process first", s.cfg.Slot, slot.holder())
 		}
 		select {
 		case <-ctx.Done():

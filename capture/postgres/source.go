@@ -31,6 +31,7 @@ type Source struct {
 	versions  map[uint32]*change.Table // the latest of each table, of Run's goroutine
 
 	mu     sync.Mutex
+	advice []*capture.Problem // of the last Check
 	status capture.Status
 	state  progress
 }
@@ -125,13 +126,43 @@ func (s *Source) Check(ctx context.Context, resumeText []byte) error {
 		return err
 	}
 	srv, err := s.inspect(ctx)
+	if problem := (*capture.Problem)(nil); errors.As(err, &problem) {
+		return problem
+	}
 	if err != nil {
 		return fmt.Errorf("check source %s: %w", s.name, err)
 	}
 	if err := s.waitForSlot(ctx, srv); err != nil {
 		return fmt.Errorf("check source %s: %w", s.name, err)
 	}
-	return errors.Join(s.problems(srv, r)...)
+	found := s.problems(srv, r)
+	s.mu.Lock()
+	s.advice = nil
+	for _, p := range found {
+		if p.Warning() {
+			s.advice = append(s.advice, p)
+		}
+	}
+	s.mu.Unlock()
+	return join(found)
+}
+
+// Advice is what the last Check found that does not keep capture from working.
+func (s *Source) Advice() []*capture.Problem {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.advice
+}
+
+// join makes one error of those that are no warnings.
+func join(found []*capture.Problem) error {
+	var out []error
+	for _, p := range found {
+		if !p.Warning() {
+			out = append(out, p)
+		}
+	}
+	return errors.Join(out...)
 }
 
 // Back-off between attempts to connect.
@@ -213,8 +244,8 @@ func (s *Source) session(ctx context.Context, r *resume, out capture.Output) (*r
 	if err := s.waitForSlot(ctx, srv); err != nil {
 		return r, err
 	}
-	if p := s.problems(srv, r); len(p) > 0 {
-		return r, errors.Join(p...)
+	if err := join(s.problems(srv, r)); err != nil {
+		return r, err
 	}
 	if err := s.ensurePublication(ctx, srv); err != nil {
 		return r, err
@@ -224,6 +255,9 @@ func (s *Source) session(ctx context.Context, r *resume, out capture.Output) (*r
 		r = &resume{System: srv.system, Timeline: srv.timeline, Epoch: 1}
 	}
 	r.Timeline = srv.timeline
+	if err := r.publish(srv); err != nil {
+		return r, err
+	}
 	s.describeProgress(srv, r)
 	switch {
 	case r.Snapshot == snapshotDone:

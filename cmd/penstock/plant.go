@@ -148,7 +148,7 @@ func (rt *plant) openSources(ctx context.Context) error {
 		}
 		if err != nil {
 			for _, problem := range unjoin(err) {
-				rt.diags = append(rt.diags, config.Errorf("E0402", block.Range.Ptr(), fmt.Sprintf("Source %q can't be captured", block.Name), problem.Error()))
+				rt.diags = append(rt.diags, sourceDiagnostic(block, problem))
 			}
 		}
 	}

@@ -81,11 +81,16 @@ func (p *project) checkLive(ctx context.Context) (failures []error) {
 		limit, cancel := context.WithTimeout(ctx, 30*time.Second)
 		if err := src.Check(limit, nil); err != nil {
 			for _, problem := range unjoin(err) {
-				var taken *capture.TakenError
-				if errors.As(problem, &taken) && p.hasRun() {
+				var known *capture.Problem
+				if errors.As(problem, &known) && known.Taken && p.hasRun() {
 					continue // by this project
 				}
-				p.diags = append(p.diags, config.Errorf("E0402", block.Range.Ptr(), fmt.Sprintf("Source %q can't be captured", block.Name), problem.Error()))
+				p.diags = append(p.diags, sourceDiagnostic(block, problem))
+			}
+		}
+		if adviser, ok := src.(adviser); ok {
+			for _, advice := range adviser.Advice() {
+				p.diags = append(p.diags, sourceDiagnostic(block, advice))
 			}
 		}
 		if tables, err := src.Describe(limit); err == nil {
@@ -115,6 +120,21 @@ func (p *project) checkLive(ctx context.Context) (failures []error) {
 		failures = append(failures, err)
 	}
 	return failures
+}
+
+// adviser is a source whose Check also finds what it can work with, and should not have to.
+type adviser interface{ Advice() []*capture.Problem }
+
+// sourceDiagnostic is what a source's Check found, under the code that it has.
+func sourceDiagnostic(block *config.Source, err error) *hcl.Diagnostic {
+	var p *capture.Problem
+	if !errors.As(err, &p) {
+		return config.Errorf("E0402", block.Range.Ptr(), fmt.Sprintf("Source %q can't be captured", block.Name), err.Error())
+	}
+	if p.Warning() {
+		return config.Warnf(p.Code, block.Range.Ptr(), fmt.Sprintf("Source %q: %s", block.Name, p.What), p.Detail())
+	}
+	return config.Errorf(p.Code, block.Range.Ptr(), fmt.Sprintf("Source %q can't be captured: %s", block.Name, p.What), p.Detail())
 }
 
 // hasRun tells whether the project's data folder has a state.
