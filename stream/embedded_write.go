@@ -84,6 +84,16 @@ func (e *Embedded) Writer(ctx context.Context, source string, marks Marks) (Writ
 	return w, nil
 }
 
+// Resume returns a source's last durable resume point. The log has it itself.
+func (e *Embedded) Resume(_ context.Context, source string, _ Marks) ([]byte, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.sources[source]; s != nil {
+		return bytes.Clone(s.resume), nil
+	}
+	return nil, nil
+}
+
 const fixState = "put back state.db and stream.db of the same backup, or read the tables again: penstock source reset NAME"
 
 // compare finds what the log or the state has lost. Called with mu.

@@ -46,6 +46,15 @@ func (k *Kafka) Writer(ctx context.Context, source string, marks Marks) (Writer,
 	return w, nil
 }
 
+// Resume returns a source's last durable resume point, which is in the mark.
+func (k *Kafka) Resume(ctx context.Context, source string, marks Marks) ([]byte, error) {
+	known, err := (&kafkaWriter{k: k, source: source, marks: marks}).load(ctx)
+	if err != nil || known == nil {
+		return nil, err
+	}
+	return known.resume, nil
+}
+
 func (w *kafkaWriter) start(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -16,6 +16,10 @@ type Log interface {
 	// time; a second one fences the first. It implements capture.Log.
 	Writer(ctx context.Context, source string, marks Marks) (Writer, error)
 
+	// Resume returns the resume point of a source's last durable flush, nil where there was none, without opening a
+	// writer.
+	Resume(ctx context.Context, source string, marks Marks) ([]byte, error)
+
 	// Consume reads topics for one group (a pipeline) until ctx ends (nil) or a fatal
 	// error. See Consumer.
 	Consume(ctx context.Context, group string, topics []string, c Consumer) error

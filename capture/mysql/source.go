@@ -127,6 +127,15 @@ func (s *Source) Status() capture.Status {
 	return st
 }
 
+// At is what a resume point says of a source that is not captured now.
+func (s *Source) At(text []byte) (capture.Status, error) {
+	r, err := parseResume(text)
+	if err != nil || r == nil {
+		return capture.Status{}, err
+	}
+	return capture.Status{Position: r.String(), Confirmed: r.String(), Epoch: r.Epoch}, nil
+}
+
 // Drop has nothing to remove: a replica leaves nothing behind at the server.
 func (s *Source) Drop(context.Context) error { return nil }
 

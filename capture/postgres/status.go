@@ -108,6 +108,15 @@ func (s *Source) Status() capture.Status {
 	return st
 }
 
+// At is what a resume point says of a source that is not captured now.
+func (s *Source) At(resumeText []byte) (capture.Status, error) {
+	r, err := parseResume(resumeText)
+	if err != nil || r == nil {
+		return capture.Status{}, err
+	}
+	return capture.Status{Position: lsnText(r.LSN), Confirmed: lsnText(r.LSN), Epoch: r.Epoch}, nil
+}
+
 // watchInterval is how often the server is asked what it keeps for us.
 const watchInterval = 5 * time.Second
 

@@ -43,19 +43,6 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-func (c *cli) statusCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "status [DIR]", Short: "Positions, lag and both ledgers", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var r report
-			if err := c.ask(cmd.Context(), folder(args), askStatus, nil, &r); err != nil {
-				return err
-			}
-			return c.writeReport(&r)
-		},
-	}
-}
-
 func (c *cli) dlqCommand() *cobra.Command {
 	var q quarantineQuery
 	root := group("dlq", "Quarantined records: list, show, replay, drop")

@@ -32,6 +32,8 @@ type database interface {
 	TableAliases() map[string]string
 	// Goal returns a function that tells whether all that is committed now is durable in the log.
 	Goal(ctx context.Context) (func() bool, error)
+	// At is what a resume point says of a source that nobody captures now: Position, Epoch.
+	At(resume []byte) (capture.Status, error)
 	// Reset gives up a position: it returns the resume point from which the tables are read again.
 	Reset(ctx context.Context, resume []byte) ([]byte, error)
 }

@@ -111,13 +111,19 @@ func (rt *plant) status(ctx context.Context) (*report, error) {
 		r.Since = rt.started
 	}
 	for _, block := range rt.Sources {
-		if src := rt.sources[block.Name]; src != nil {
-			s := src.report(rt.running)
-			if rt.watch != nil {
-				s.Warnings = append(s.Warnings, rt.watch.drift("source "+block.Name)...)
-			}
-			r.Sources = append(r.Sources, s)
+		src := rt.sources[block.Name]
+		if src == nil {
+			continue
 		}
+		if !rt.running {
+			r.Sources = append(r.Sources, rt.left(ctx, src))
+			continue
+		}
+		s := src.report(src.Status())
+		if rt.watch != nil {
+			s.Warnings = append(s.Warnings, rt.watch.drift("source "+block.Name)...)
+		}
+		r.Sources = append(r.Sources, s)
 	}
 	if rt.engine == nil {
 		return r, nil
@@ -140,11 +146,7 @@ func (rt *plant) status(ctx context.Context) (*report, error) {
 	return r, nil
 }
 
-func (r *reading) report(running bool) sourceReport {
-	st := capture.Status{State: "stopped", Detail: "no process captures it"}
-	if running {
-		st = r.Status()
-	}
+func (r *reading) report(st capture.Status) sourceReport {
 	out := sourceReport{
 		Type: "source", Source: r.name, State: st.State, Detail: st.Detail, Position: st.Position, Confirmed: st.Confirmed,
 		LagSeconds: st.Lag.Seconds(), LagBytes: st.Behind, RetainedBytes: st.RetainedBytes, Epoch: st.Epoch, Warnings: st.Warnings,
@@ -254,9 +256,12 @@ func (c *cli) writeReport(r *report) error {
 		if s.Detail != "" {
 			fmt.Fprintf(c.out, " (%s)", s.Detail)
 		}
-		if r.Running {
+		switch {
+		case s.State != "stopped":
 			fmt.Fprintf(c.out, "\n  at %s, confirmed %s, %.1f s and %s behind, %s retained at the server, %d events captured",
 				s.Position, s.Confirmed, s.LagSeconds, bytesText(s.LagBytes), bytesText(s.RetainedBytes), s.Events)
+		case s.Position != "":
+			fmt.Fprintf(c.out, "\n  goes on at %s", s.Position)
 		}
 		fmt.Fprintln(c.out)
 		for _, t := range s.Tables {
