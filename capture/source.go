@@ -73,7 +73,7 @@ type Status struct {
 	Epoch         uint32        // of the event ids
 	Tables        []TableStatus // captured tables
 	Warnings      []string      // what an operator should act on
-	Transactions  Transactions
+	Transactions  *Transactions // nil: the source has only committed ones
 }
 
 // Transactions are those in progress at the database of which the source has received
@@ -83,10 +83,10 @@ type Transactions struct {
 	MemoryBytes int64     // kept of them in memory
 	FileBytes   int64     // kept of them in files
 	Oldest      time.Time // when the first part of the oldest came
-	// ServerSpilled and ServerSpillBytes count the transactions that did not fit into
+	// ServerSpilled and ServerSpilledBytes count the transactions that did not fit into
 	// the database's memory for them and were written to its own disk, and their bytes,
 	// since its statistics were reset.
-	ServerSpilled, ServerSpillBytes int64
+	ServerSpilled, ServerSpilledBytes int64
 }
 
 // TableStatus is one captured table.

@@ -43,6 +43,7 @@ type collector struct {
 	process Process
 
 	build, sourceState, sourceLag, sourceBehind, sourceRetained, captured *prometheus.Desc
+	transactions, transactionBytes, transactionAge, spilled, spilledBytes *prometheus.Desc
 	pipelineLag, events, open, keys, appState                             *prometheus.Desc
 }
 
@@ -51,24 +52,30 @@ func newCollector(p Process) *collector {
 		return prometheus.NewDesc("penstock_"+name, help, labels, nil)
 	}
 	return &collector{
-		process:        p,
-		build:          desc("build_info", "1, with the version in labels.", "version", "commit", "goversion"),
-		sourceState:    desc("source_state", "1 for the state that the source is in.", "source", "state"),
-		sourceLag:      desc("source_lag_seconds", "Time since the commit of what was last read, 0 at the end of the log.", "source"),
-		sourceBehind:   desc("source_behind_bytes", "Bytes of the database's log that are not read yet.", "source"),
-		sourceRetained: desc("source_retained_bytes", "Bytes of log that the database keeps because of penstock.", "source"),
-		captured:       desc("events_captured_total", "Events captured since the process started.", "source", "table", "op"),
-		pipelineLag:    desc("pipeline_lag_seconds", "Age of the oldest change that is not in the app yet.", "pipeline"),
-		events:         desc("events_total", "Events taken in, by what became of them.", "pipeline", "outcome"),
-		open:           desc("events_open", "Events taken in that have no final outcome yet.", "pipeline", "state"),
-		keys:           desc("keys", "Source keys by their state in the app.", "pipeline", "state"),
-		appState:       desc("app_state", "1 for the state that the app is in.", "app", "state"),
+		process:          p,
+		build:            desc("build_info", "1, with the version in labels.", "version", "commit", "goversion"),
+		sourceState:      desc("source_state", "1 for the state that the source is in.", "source", "state"),
+		sourceLag:        desc("source_lag_seconds", "Time since the commit of what was last read, 0 at the end of the log.", "source"),
+		sourceBehind:     desc("source_behind_bytes", "Bytes of the database's log that are not read yet.", "source"),
+		sourceRetained:   desc("source_retained_bytes", "Bytes of log that the database keeps because of penstock.", "source"),
+		transactions:     desc("source_transactions_open", "Transactions in progress at the database of which a part was received.", "source"),
+		transactionBytes: desc("source_transactions_bytes", "What is kept of transactions in progress.", "source", "in"),
+		transactionAge:   desc("source_transactions_oldest_seconds", "Time since the first part of the oldest transaction in progress came.", "source"),
+		spilled:          desc("source_server_spilled_transactions_total", "Transactions that the database wrote to its own disk because of penstock.", "source"),
+		spilledBytes:     desc("source_server_spilled_bytes_total", "Bytes of them.", "source"),
+		captured:         desc("events_captured_total", "Events captured since the process started.", "source", "table", "op"),
+		pipelineLag:      desc("pipeline_lag_seconds", "Age of the oldest change that is not in the app yet.", "pipeline"),
+		events:           desc("events_total", "Events taken in, by what became of them.", "pipeline", "outcome"),
+		open:             desc("events_open", "Events taken in that have no final outcome yet.", "pipeline", "state"),
+		keys:             desc("keys", "Source keys by their state in the app.", "pipeline", "state"),
+		appState:         desc("app_state", "1 for the state that the app is in.", "app", "state"),
 	}
 }
 
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.build, c.sourceState, c.sourceLag, c.sourceBehind, c.sourceRetained, c.captured,
+		c.transactions, c.transactionBytes, c.transactionAge, c.spilled, c.spilledBytes,
 		c.pipelineLag, c.events, c.open, c.keys, c.appState,
 	} {
 		out <- d
@@ -100,6 +107,14 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		}
 		if source.RetainedBytes != nil {
 			gauge(c.sourceRetained, float64(*source.RetainedBytes), source.Name)
+		}
+		if t := source.Transactions; t != nil {
+			gauge(c.transactions, float64(t.Open), source.Name)
+			gauge(c.transactionBytes, float64(t.MemoryBytes), source.Name, "memory")
+			gauge(c.transactionBytes, float64(t.FileBytes), source.Name, "file")
+			gauge(c.transactionAge, t.OldestSeconds, source.Name)
+			counter(c.spilled, uint64(t.ServerSpilled), source.Name)
+			counter(c.spilledBytes, uint64(t.ServerSpilledBytes), source.Name)
 		}
 		for _, n := range source.Captured {
 			counter(c.captured, n.Count, source.Name, n.Table, n.Op)

@@ -34,7 +34,8 @@ func running() *process {
 		Sources: []ops.Source{
 			{
 				Name: "shop", Kind: "postgres", State: "streaming", LagSeconds: of(1.5), RetainedBytes: of(int64(4096)),
-				Captured: []ops.Captured{{Table: "public.customers", Op: "c", Count: 12}},
+				Transactions: &ops.Transactions{Open: 2, MemoryBytes: 100, FileBytes: 2000, OldestSeconds: 1.5, ServerSpilled: 3, ServerSpilledBytes: 4000},
+				Captured:     []ops.Captured{{Table: "public.customers", Op: "c", Count: 12}},
 			},
 			{Name: "erp", Kind: "mysql", State: "waiting", Detail: "connection refused"},
 		},
@@ -65,6 +66,9 @@ func TestMetrics(t *testing.T) {
 		`penstock_build_info{commit="abc",goversion="go`,
 		`penstock_source_lag_seconds{source="shop"} 1.5`,
 		`penstock_source_retained_bytes{source="shop"} 4096`,
+		`penstock_source_transactions_open{source="shop"} 2`, `penstock_source_transactions_bytes{in="memory",source="shop"} 100`,
+		`penstock_source_transactions_bytes{in="file",source="shop"} 2000`, `penstock_source_transactions_oldest_seconds{source="shop"} 1.5`,
+		`penstock_source_server_spilled_transactions_total{source="shop"} 3`, `penstock_source_server_spilled_bytes_total{source="shop"} 4000`,
 		`penstock_source_state{source="erp",state="waiting"} 1`,
 		`penstock_events_captured_total{op="c",source="shop",table="public.customers"} 12`,
 		`penstock_pipeline_lag_seconds{pipeline="customers"} 0`,

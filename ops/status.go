@@ -34,7 +34,20 @@ type Source struct {
 	BehindBytes   *int64     `json:"behind_bytes,omitempty"`
 	RetainedBytes *int64     `json:"retained_bytes,omitempty"`
 	Captured      []Captured `json:"captured,omitempty"`
-	Warnings      []string   `json:"warnings,omitempty"`
+	// Transactions are those in progress at the database; nil: it has no such thing.
+	Transactions *Transactions `json:"transactions,omitempty"`
+	Warnings     []string      `json:"warnings,omitempty"`
+}
+
+// Transactions are those in progress at the database of which a part was received.
+type Transactions struct {
+	Open          int     `json:"open"`
+	MemoryBytes   int64   `json:"memory_bytes"`             // kept of them in memory
+	FileBytes     int64   `json:"file_bytes"`               // kept of them in files
+	OldestSeconds float64 `json:"oldest_seconds,omitempty"` // since the first part of the oldest came
+	// What the database itself has written to its disk since its statistics were reset.
+	ServerSpilled      int64 `json:"server_spilled"`
+	ServerSpilledBytes int64 `json:"server_spilled_bytes"`
 }
 
 // Captured counts the events of a table since the process started.

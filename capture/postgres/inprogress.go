@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -300,10 +301,40 @@ func (st *stream) endProgress() {
 	st.reportProgress()
 }
 
-func (st *stream) reportProgress() { st.s.setTransactions(st.open.transactions.status()) }
+func (st *stream) reportProgress() {
+	now := st.open.transactions.status()
+	st.s.updateTransactions(func(t *capture.Transactions) {
+		now.ServerSpilled, now.ServerSpilledBytes = t.ServerSpilled, t.ServerSpilledBytes
+		*t = now
+	})
+}
 
-func (s *Source) setTransactions(t capture.Transactions) {
+// updateTransactions changes what Status says of transactions in progress.
+func (s *Source) updateTransactions(f func(*capture.Transactions)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status.Transactions = t
+	var t capture.Transactions
+	if s.status.Transactions != nil {
+		t = *s.status.Transactions
+	}
+	f(&t)
+	s.status.Transactions = &t // who has the former one keeps it
+}
+
+const spilledQuery = `
+SELECT COALESCE(sum(spill_txns), 0)::bigint, COALESCE(sum(spill_bytes), 0)::bigint FROM pg_catalog.pg_stat_replication_slots WHERE slot_name = $1`
+
+// watchSpilled asks what the server has written to its own disk. With streaming it is
+// what it cannot send in part: rows whose large values are not complete yet, and what it
+// reads again after a restart.
+func (s *Source) watchSpilled(ctx context.Context, conn *pgconn.PgConn) error {
+	rows, err := query(ctx, conn, spilledQuery, s.cfg.Slot)
+	if err != nil {
+		return err
+	}
+	s.updateTransactions(func(t *capture.Transactions) {
+		t.ServerSpilled, _ = strconv.ParseInt(rows[0][0], 10, 64)
+		t.ServerSpilledBytes, _ = strconv.ParseInt(rows[0][1], 10, 64)
+	})
+	return nil
 }

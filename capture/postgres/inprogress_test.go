@@ -228,7 +228,7 @@ func TestInProgress(t *testing.T) {
 					if len(streamed) != 1 || streamed[0][0] == "0" {
 						t.Errorf("the server has sent no transaction in progress: %v", streamed)
 					}
-					if st := on.Source.Status().Transactions; st.Open != 0 || st.MemoryBytes != 0 || st.FileBytes != 0 {
+					if st := on.Source.Status().Transactions; st == nil || st.Open != 0 || st.MemoryBytes != 0 || st.FileBytes != 0 {
 						t.Errorf("something is left of transactions: %+v", st)
 					}
 				})

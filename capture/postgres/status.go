@@ -141,6 +141,9 @@ func (s *Source) watch(ctx context.Context) {
 			conn, err = s.connect(ctx, false)
 		}
 		if err == nil {
+			err = s.watchSpilled(ctx, conn)
+		}
+		if err == nil {
 			err = s.watchOnce(ctx, conn)
 		}
 		if err != nil && conn != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-cdc/penstock/capture"
 	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/ops"
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/state"
 )
@@ -34,7 +35,9 @@ type sourceReport struct {
 	Epoch         uint32        `json:"epoch"`
 	Events        uint64        `json:"events_captured"`
 	Tables        []tableReport `json:"tables,omitempty"`
-	Warnings      []string      `json:"warnings,omitempty"`
+	// Transactions are those in progress, and those that the server has written to its own disk.
+	Transactions *ops.Transactions `json:"transactions,omitempty"`
+	Warnings     []string          `json:"warnings,omitempty"`
 }
 
 type tableReport struct {
@@ -151,6 +154,12 @@ func (r *reading) report(st capture.Status) sourceReport {
 		Type: "source", Source: r.name, State: st.State, Detail: st.Detail, Position: st.Position, Confirmed: st.Confirmed,
 		LagSeconds: st.Lag.Seconds(), LagBytes: st.Behind, RetainedBytes: st.RetainedBytes, Epoch: st.Epoch, Warnings: st.Warnings,
 	}
+	if t := st.Transactions; t != nil {
+		out.Transactions = &ops.Transactions{Open: t.Open, MemoryBytes: t.MemoryBytes, FileBytes: t.FileBytes, ServerSpilled: t.ServerSpilled, ServerSpilledBytes: t.ServerSpilledBytes}
+		if t.Open > 0 {
+			out.Transactions.OldestSeconds = time.Since(t.Oldest).Seconds()
+		}
+	}
 	if err := r.failure(); err != nil {
 		out.State, out.Detail = "failed", err.Error()
 	}
@@ -264,6 +273,12 @@ func (c *cli) writeReport(r *report) error {
 			fmt.Fprintf(c.out, "\n  goes on at %s", s.Position)
 		}
 		fmt.Fprintln(c.out)
+		if t := s.Transactions; t != nil && t.Open > 0 {
+			fmt.Fprintf(c.out, "  %d transactions in progress, the oldest for %.0f s: %s in memory, %s in files\n", t.Open, t.OldestSeconds, bytesText(t.MemoryBytes), bytesText(t.FileBytes))
+		}
+		if t := s.Transactions; t != nil && t.ServerSpilled > 0 {
+			fmt.Fprintf(c.out, "  the server wrote %d transactions to its own disk (%s)\n", t.ServerSpilled, bytesText(t.ServerSpilledBytes))
+		}
 		for _, t := range s.Tables {
 			line := fmt.Sprintf("  table %s -> topic %s, schema %s", t.Table, t.Topic, t.SchemaVersion)
 			if t.Snapshot != "" {

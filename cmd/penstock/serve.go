@@ -122,6 +122,7 @@ func (p process) Status(ctx context.Context) (ops.Status, error) {
 		out := ops.Source{
 			Name: s.Source, Kind: kinds["source "+s.Source], State: s.State, Detail: s.Detail, Position: s.Position, Confirmed: s.Confirmed,
 			LagSeconds: &s.LagSeconds, BehindBytes: &s.LagBytes, RetainedBytes: &s.RetainedBytes, Warnings: s.Warnings,
+			Transactions: s.Transactions,
 		}
 		rt.sources[s.Source].stats.Events(func(table string, op change.Op, n uint64) {
 			out.Captured = append(out.Captured, ops.Captured{Table: table, Op: op.String(), Count: n})
