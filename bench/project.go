@@ -100,7 +100,7 @@ func customers() *change.Table {
 
 // compiled makes the pipeline of a project's folder for that table.
 func compiled(dir string, table *change.Table) (*config.Pipeline, *program, error) {
-	project, diags := config.Load(dir)
+	project, diags := config.Load(dir, config.Input{})
 	if diags.HasErrors() {
 		return nil, nil, diags
 	}

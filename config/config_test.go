@@ -55,7 +55,7 @@ func load(t *testing.T, text string) (*config.Project, hcl.Diagnostics) {
 	if err := os.WriteFile(filepath.Join(dir, "a.hcl"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return config.Load(dir)
+	return config.Load(dir, config.Input{})
 }
 
 func TestLoad(t *testing.T) {
@@ -99,7 +99,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"twice", `app "hubspot" "crm" { }` + "\n" + `app "discard" "crm" { }`, `a.hcl:2:1: error[E0105]: Second app named "crm"`},
 		{"stream kind", `stream "kafak" { }`, `Did you mean "kafka"?`},
 		{"duration", `stream "embedded" { retention = "7 days" }`, `a.hcl:1:33: error[E0107]`},
-		{"later block", `locals { a = 1 }`, `Not yet: locals blocks`},
+		{"later block", `lookup "a" { }`, `Not yet: lookup blocks`},
 		{"later group", strings.Replace(pipeline, `fields "app"`, `fields "latest"`, 1), `Not yet: fields "latest"`},
 		{"group", strings.Replace(pipeline, `fields "app"`, `fields "ap"`, 1), `Unknown group of fields "ap"`},
 		{"schedule", strings.Replace(pipeline, `live()`, `every("15m")`, 1), `Not yet: every()`},

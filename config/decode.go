@@ -6,10 +6,12 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
 )
 
 var pipelineSchema = &hcl.BodySchema{
-	Attributes: []hcl.AttributeSchema{{Name: "from", Required: true}, {Name: "to", Required: true}, {Name: "run"}, {Name: "where"}, {Name: "backfill"}},
+	Attributes: []hcl.AttributeSchema{{Name: "for_each"}, {Name: "from", Required: true}, {Name: "to", Required: true}, {Name: "run"}, {Name: "where"}, {Name: "backfill"}},
 	Blocks: []hcl.BlockHeaderSchema{
 		{Type: "clean"},
 		{Type: "reject", LabelNames: []string{"name"}},
@@ -28,20 +30,25 @@ var pipelineSchema = &hcl.BodySchema{
 // once has the blocks that a pipeline has at most one of.
 var once = map[string]bool{"clean": true, "key": true, "match": true, "deliver": true, "guard": true}
 
-func decodePipeline(block *hcl.Block) (*Pipeline, hcl.Diagnostics) {
+// decodePipeline decodes a pipeline block; each has each.key and each.value, nil without for_each.
+func (project *Project) decodePipeline(block *hcl.Block, each map[string]cty.Value) (*Pipeline, hcl.Diagnostics) {
+	ctx := project.settings()
+	if each != nil {
+		ctx.Variables["each"] = unmarked(each)
+	}
 	p := &Pipeline{
-		Name: block.Labels[0], Range: block.DefRange, On: On{Delete: "archive", Leave: "archive", AppDelete: "hold"},
+		Name: block.Labels[0], Each: each, Range: block.DefRange, On: On{Delete: "archive", Leave: "archive", AppDelete: "hold"},
 		Guard: Guard{MaxDeletes: Quota{Share: 0.05, Count: -1}, MaxChanges: Quota{Share: -1, Count: -1}, MaxCreates: Quota{Share: -1, Count: -1}},
 	}
 	content, diags := block.Body.Content(pipelineSchema)
 	for name, attr := range content.Attributes {
 		switch name {
 		case "from":
-			steps, ds := reference(attr.Expr, "source", "source.postgres.shop.customers: kind, source and table")
+			steps, ds := reference(attr.Expr, ctx, "source", "source.postgres.shop.customers: kind, source and table")
 			diags = append(diags, ds...)
 			p.From = TableRef{Kind: steps[0], Source: steps[1], Table: steps[2], Range: attr.Expr.Range()}
 		case "to":
-			steps, ds := reference(attr.Expr, "app", "app.hubspot.crm.contacts: kind, app and object")
+			steps, ds := reference(attr.Expr, ctx, "app", "app.hubspot.crm.contacts: kind, app and object")
 			diags = append(diags, ds...)
 			p.To = ObjectRef{Kind: steps[0], App: steps[1], Object: steps[2], Range: attr.Expr.Range()}
 		case "where":
@@ -49,7 +56,7 @@ func decodePipeline(block *hcl.Block) (*Pipeline, hcl.Diagnostics) {
 		case "run":
 			diags = append(diags, decodeRun(attr)...)
 		case "backfill":
-			if s, _, ds := constant(attr.Expr, settings()); ds.HasErrors() {
+			if s, _, ds := constant(attr.Expr, ctx); ds.HasErrors() {
 				diags = append(diags, ds...)
 			} else if s != "auto" {
 				diags = append(diags, notYet(attr.Expr.Range().Ptr(), fmt.Sprintf("backfill = %q", s)))
@@ -67,7 +74,7 @@ func decodePipeline(block *hcl.Block) (*Pipeline, hcl.Diagnostics) {
 			continue
 		}
 		seen[what] = b.DefRange
-		diags = append(diags, p.decodeBlock(b)...)
+		diags = append(diags, p.decodeBlock(b, ctx)...)
 	}
 	if p.Key.Expr == nil {
 		diags = append(diags, Errorf("E0103", &block.DefRange, "No key block", `Say by which unique field of the app our record is found again: key { shop_customer_id = tostring(row.id) }.`))
@@ -78,7 +85,7 @@ func decodePipeline(block *hcl.Block) (*Pipeline, hcl.Diagnostics) {
 	return p, diags
 }
 
-func (p *Pipeline) decodeBlock(b *hcl.Block) (diags hcl.Diagnostics) {
+func (p *Pipeline) decodeBlock(b *hcl.Block, ctx *hcl.EvalContext) (diags hcl.Diagnostics) {
 	switch b.Type {
 	case "clean":
 		p.Clean, diags = attributes(b.Body)
@@ -120,26 +127,26 @@ func (p *Pipeline) decodeBlock(b *hcl.Block) (diags hcl.Diagnostics) {
 			diags = append(diags, unknown(&b.LabelRanges[0], "group of fields", b.Labels[0], []string{"source", "app", "fill"}))
 		}
 	case "on":
-		diags = p.decodeOn(b)
+		diags = p.decodeOn(b, ctx)
 	case "deliver":
 		var raw struct {
 			Linger hcl.Expression `hcl:"linger,optional"`
 		}
-		diags = gohcl.DecodeBody(b.Body, settings(), &raw)
-		p.Deliver.Linger, diags = durationOr(raw.Linger, 0, diags)
+		diags = gohcl.DecodeBody(b.Body, ctx, &raw)
+		p.Deliver.Linger, diags = durationOr(raw.Linger, ctx, 0, diags)
 	case "guard":
-		diags = p.decodeGuard(b)
+		diags = p.decodeGuard(b, ctx)
 	default:
 		diags = append(diags, notYet(b.DefRange.Ptr(), fmt.Sprintf("%s blocks", b.Type)))
 	}
 	return diags
 }
 
-func (p *Pipeline) decodeOn(b *hcl.Block) hcl.Diagnostics {
+func (p *Pipeline) decodeOn(b *hcl.Block, ctx *hcl.EvalContext) hcl.Diagnostics {
 	var raw struct {
 		Action string `hcl:"action"`
 	}
-	diags := gohcl.DecodeBody(b.Body, settings(), &raw)
+	diags := gohcl.DecodeBody(b.Body, ctx, &raw)
 	if diags.HasErrors() {
 		return diags
 	}
@@ -167,18 +174,18 @@ func (p *Pipeline) decodeOn(b *hcl.Block) hcl.Diagnostics {
 	return append(diags, unknown(&rng, "action", raw.Action, allowed))
 }
 
-func (p *Pipeline) decodeGuard(b *hcl.Block) hcl.Diagnostics {
+func (p *Pipeline) decodeGuard(b *hcl.Block, ctx *hcl.EvalContext) hcl.Diagnostics {
 	var raw struct {
 		Deletes hcl.Expression `hcl:"max_deletes,optional"`
 		Changes hcl.Expression `hcl:"max_changes,optional"`
 		Creates hcl.Expression `hcl:"max_creates,optional"`
 	}
-	diags := gohcl.DecodeBody(b.Body, settings(), &raw)
+	diags := gohcl.DecodeBody(b.Body, ctx, &raw)
 	for _, limit := range []struct {
 		expr hcl.Expression
 		to   *Quota
 	}{{raw.Deletes, &p.Guard.MaxDeletes}, {raw.Changes, &p.Guard.MaxChanges}, {raw.Creates, &p.Guard.MaxCreates}} {
-		text, ok, ds := constant(limit.expr, settings())
+		text, ok, ds := constant(limit.expr, ctx)
 		diags = append(diags, ds...)
 		if !ok {
 			continue
@@ -222,20 +229,64 @@ func attributes(body hcl.Body) ([]NamedExpr, hcl.Diagnostics) {
 	return out, diags
 }
 
-// reference reads root.a.b.c.
-func reference(expr hcl.Expression, root, form string) (steps [3]string, diags hcl.Diagnostics) {
+// reference reads root.a.b.c, where a step may be an index that settings can compute: app.hubspot[each.key].contacts.
+func reference(expr hcl.Expression, ctx *hcl.EvalContext, root, form string) (steps [3]string, diags hcl.Diagnostics) {
 	rng := expr.Range()
-	wrong := hcl.Diagnostics{Errorf("E0107", &rng, "Not a reference of this kind", "Write "+form+".")}
-	tr, ds := hcl.AbsTraversalForExpr(expr)
-	if ds.HasErrors() || tr.RootName() != root || len(tr) != 4 {
-		return steps, wrong
+	names, known, diags := path(expr, ctx)
+	switch {
+	case diags.HasErrors() || !known:
+		return steps, diags
+	case len(names) != 4 || names[0] != root:
+		return steps, hcl.Diagnostics{Errorf("E0107", &rng, "Not a reference of this kind", "Write "+form+".")}
 	}
-	for i, step := range tr[1:] {
-		attr, ok := step.(hcl.TraverseAttr)
-		if !ok {
-			return steps, wrong
-		}
-		steps[i] = attr.Name
-	}
+	copy(steps[:], names[1:])
 	return steps, nil
+}
+
+// path returns the names that a reference is made of; none where it is something else.
+// Known is false where an index is not known, for what it is made of was refused.
+func path(expr hcl.Expression, ctx *hcl.EvalContext) (names []string, known bool, diags hcl.Diagnostics) {
+	add := func(t hcl.Traversal) bool {
+		for _, step := range t {
+			switch s := step.(type) {
+			case hcl.TraverseRoot:
+				names = append(names, s.Name)
+			case hcl.TraverseAttr:
+				names = append(names, s.Name)
+			case hcl.TraverseIndex:
+				if s.Key.Type() != cty.String {
+					return false
+				}
+				names = append(names, s.Key.AsString())
+			default:
+				return false
+			}
+		}
+		return true
+	}
+	switch e := expr.(type) {
+	case *hclsyntax.ScopeTraversalExpr:
+		if !add(e.Traversal) {
+			names = nil
+		}
+		return names, true, nil
+	case *hclsyntax.RelativeTraversalExpr:
+		if names, known, diags = path(e.Source, ctx); known && len(names) > 0 && !add(e.Traversal) {
+			names = nil
+		}
+		return names, known, diags
+	case *hclsyntax.IndexExpr:
+		if names, known, diags = path(e.Collection, ctx); !known || len(names) == 0 {
+			return nil, known, diags
+		}
+		if v, ds := e.Key.Value(ctx); !ds.HasErrors() && !v.IsKnown() {
+			return nil, false, nil
+		}
+		key, ok, ds := constant(e.Key, ctx)
+		if !ok {
+			return nil, true, ds
+		}
+		return append(names, key), true, nil
+	}
+	return nil, true, nil
 }

@@ -3,10 +3,12 @@ package config
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -19,6 +21,16 @@ import (
 type secret struct {
 	name string
 	expr hcl.Expression
+	rng  hcl.Range
+
+	once  sync.Once // exec() runs its command once
+	value cty.Value
+	diags hcl.Diagnostics
+}
+
+func (p *Project) secretValue(s *secret) (cty.Value, hcl.Diagnostics) {
+	s.once.Do(func() { s.value, s.diags = s.expr.Value(p.secretContext()) })
+	return s.value, s.diags
 }
 
 func (p *Project) decodeSecret(block *hcl.Block) hcl.Diagnostics {
@@ -29,7 +41,7 @@ func (p *Project) decodeSecret(block *hcl.Block) hcl.Diagnostics {
 	if diags.HasErrors() {
 		return diags
 	}
-	p.secrets = append(p.secrets, &secret{name: block.Labels[0], expr: raw.Value})
+	p.secrets = append(p.secrets, &secret{name: block.Labels[0], expr: raw.Value, rng: block.DefRange})
 	call, ds := hcl.ExprCall(raw.Value)
 	rng := raw.Value.Range()
 	if ds.HasErrors() || call.Name != "env" && call.Name != "file" && call.Name != "exec" {
@@ -38,19 +50,19 @@ func (p *Project) decodeSecret(block *hcl.Block) hcl.Diagnostics {
 	return nil
 }
 
-// EvalContext is what settings of sources and apps may use: env() and the secrets. A
+// EvalContext is what settings of sources and apps may use: variables, locals and the secrets. A
 // secret that can't be had (its variable is not set) is an error where it is defined.
 func (p *Project) EvalContext() *hcl.EvalContext {
-	ctx := settings()
+	ctx := p.settings()
 	values := map[string]cty.Value{}
 	for _, s := range p.secrets {
-		if v, diags := s.expr.Value(p.secretContext()); !diags.HasErrors() {
+		if v, diags := p.secretValue(s); !diags.HasErrors() {
 			values[s.name] = v
 		} else {
 			values[s.name] = cty.StringVal("unknown") // said by CheckSecrets: no second complaint
 		}
 	}
-	ctx.Variables = map[string]cty.Value{"secret": cty.ObjectVal(values)}
+	ctx.Variables["secret"] = cty.ObjectVal(values)
 	return ctx
 }
 
@@ -58,14 +70,15 @@ func (p *Project) EvalContext() *hcl.EvalContext {
 func (p *Project) CheckSecrets() hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, s := range p.secrets {
-		_, ds := s.expr.Value(p.secretContext())
+		_, ds := p.secretValue(s)
 		diags = append(diags, ds...)
 	}
 	return Normalize(diags)
 }
 
 func (p *Project) secretContext() *hcl.EvalContext {
-	ctx := settings()
+	ctx := p.settings()
+	ctx.Functions = maps.Clone(ctx.Functions)
 	ctx.Functions["file"] = text(func(args []string) (string, error) {
 		if len(args) != 1 {
 			return "", fmt.Errorf("file() takes a path")
@@ -94,9 +107,11 @@ func (p *Project) secretContext() *hcl.EvalContext {
 	return ctx
 }
 
-// settings is the context of plain settings: env() alone.
-func settings() *hcl.EvalContext {
-	return &hcl.EvalContext{Functions: map[string]function.Function{"env": text(env)}}
+// settings is the context of plain settings: variables, locals and their functions.
+func (p *Project) settings() *hcl.EvalContext {
+	return &hcl.EvalContext{Functions: settingFunctions, Variables: map[string]cty.Value{
+		"var": unmarked(p.Vars, p.unknownNames["var"]...), "local": unmarked(p.Locals, p.unknownNames["local"]...),
+	}}
 }
 
 func env(args []string) (string, error) {
@@ -171,4 +186,17 @@ func (p *Project) secretNames() (names []string) {
 		names = append(names, s.name)
 	}
 	return names
+}
+
+// Secret returns what a secret is worth.
+func (p *Project) Secret(name string) (string, error) {
+	s := p.secret(name)
+	if s == nil {
+		return "", fmt.Errorf("there is no secret %q", name)
+	}
+	v, diags := p.secretValue(s)
+	if diags.HasErrors() || v.IsNull() {
+		return "", fmt.Errorf("secret %q can't be had", name) // CheckSecrets says why
+	}
+	return v.AsString(), nil
 }

@@ -4,12 +4,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
 )
 
 // Pipeline is one pipeline block, decoded but not checked: its row expressions are
 // still HCL's, for transform to check and compile.
 type Pipeline struct {
-	Name    string
+	Name    string               // with for_each LABEL.KEY
+	Each    map[string]cty.Value // each.key and each.value; nil without for_each
 	From    TableRef
 	To      ObjectRef
 	Where   hcl.Expression // nil: all rows

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclparse"
+	"github.com/zclconf/go-cty/cty"
 )
 
 // Project is a folder's configuration.
@@ -26,9 +27,16 @@ type Project struct {
 	State           State
 	Ops             *Ops // nil: no ops block
 	Pipelines       []*Pipeline
+	Functions       map[string]*Function
+	// Vars and Locals are var.x and local.x. Sensitive values are marked.
+	Vars, Locals map[string]cty.Value
 
-	secrets []*secret
-	files   map[string]*hcl.File
+	secrets      []*secret
+	variables    []*variable
+	locals       map[string]*local
+	unknownNames map[string][]string // by root: names that are refused already
+	refs         references
+	files        map[string]*hcl.File
 }
 
 // Source is a source block; what is in its body is its connector's matter.
@@ -63,12 +71,12 @@ var rootSchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
 }}
 
 // later has the blocks that the grammar knows and this version does not do yet.
-var later = map[string]bool{"test": true, "variable": true, "locals": true, "function": true, "lookup": true, "alert": true}
+var later = map[string]bool{"test": true, "lookup": true, "alert": true}
 
 // Load reads every *.hcl file of a folder. The project is usable only when the
 // diagnostics have no errors; it is never nil, so that they can be written with their lines.
-func Load(dir string) (*Project, hcl.Diagnostics) {
-	p := &Project{Dir: dir, DataDir: filepath.Join(dir, "penstock-data"), SchemaCheck: 10 * time.Minute, Stream: Stream{Kind: "embedded"}, State: State{Kind: "sqlite", History: defaultHistory}}
+func Load(dir string, in Input) (*Project, hcl.Diagnostics) {
+	p := &Project{Functions: map[string]*Function{}, Dir: dir, DataDir: filepath.Join(dir, "penstock-data"), SchemaCheck: 10 * time.Minute, Stream: Stream{Kind: "embedded"}, State: State{Kind: "sqlite", History: defaultHistory}}
 	parser := hclparse.NewParser()
 	names, err := filepath.Glob(filepath.Join(dir, "*.hcl"))
 	if err != nil || len(names) == 0 {
@@ -92,8 +100,12 @@ func Load(dir string) (*Project, hcl.Diagnostics) {
 	p.files = parser.Files()
 	content, ds := hcl.MergeBodies(bodies).Content(rootSchema)
 	diags = append(diags, ds...)
+	diags = append(diags, p.decodeVariables(content.Blocks, parser, in)...)
+	diags = append(diags, p.nameLocals(content.Blocks)...)
+	diags = append(diags, p.findReferences(bodies)...)
+	diags = append(diags, p.decodeLocals()...)
 	diags = append(diags, p.decode(content)...)
-	return p, Normalize(diags)
+	return p, Normalize(append(diags, p.unused()...))
 }
 
 // Files are the parsed files by name, for those who need an expression's own text.
@@ -126,6 +138,8 @@ func (p *Project) decode(content *hcl.BodyContent) hcl.Diagnostics {
 				continue
 			}
 			single[block.Type] = rng
+		case "locals":
+			continue
 		default:
 			if ds := checkNames(block, named); ds.HasErrors() {
 				diags = append(diags, ds...)
@@ -135,7 +149,12 @@ func (p *Project) decode(content *hcl.BodyContent) hcl.Diagnostics {
 		switch block.Type {
 		case "penstock":
 			diags = append(diags, p.decodePenstock(block)...)
-		case "secret":
+		case "secret", "variable":
+		case "function":
+			f, ds := decodeFunction(block)
+			if diags = append(diags, ds...); f != nil {
+				p.Functions[f.Name] = f
+			}
 		case "source":
 			p.Sources = append(p.Sources, &Source{Kind: block.Labels[0], Name: block.Labels[1], Body: block.Body, Range: rng})
 		case "app":
@@ -147,9 +166,7 @@ func (p *Project) decode(content *hcl.BodyContent) hcl.Diagnostics {
 		case "ops":
 			diags = append(diags, p.decodeOps(block)...)
 		case "pipeline":
-			pipe, ds := decodePipeline(block)
-			diags = append(diags, ds...)
-			p.Pipelines = append(p.Pipelines, pipe)
+			diags = append(diags, p.decodePipelines(block)...)
 		default:
 			diags = append(diags, notYet(&rng, fmt.Sprintf("%s blocks", block.Type)))
 		}

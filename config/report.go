@@ -35,6 +35,9 @@ var codes = map[string]string{
 	"Call to unknown function":   "E0202",
 	"Unknown variable":           "E0203",
 	"Unsupported attribute":      "E0203",
+	"Missing map element":        "E0203",
+	"Invalid index":              "E0203",
+	"Attempt to get attribute":   "E0203",
 	"Variables not allowed":      "E0203",
 	"Function calls not allowed": "E0202",
 }

@@ -68,8 +68,8 @@ func (p *Project) decodePenstock(block *hcl.Block) hcl.Diagnostics {
 		DataDir         string         `hcl:"data_dir,optional"`
 		SchemaCheck     hcl.Expression `hcl:"schema_check,optional"`
 	}
-	diags := gohcl.DecodeBody(block.Body, settings(), &raw)
-	p.SchemaCheck, diags = durationOr(raw.SchemaCheck, p.SchemaCheck, diags)
+	diags := gohcl.DecodeBody(block.Body, p.settings(), &raw)
+	p.SchemaCheck, diags = durationOr(raw.SchemaCheck, p.settings(), p.SchemaCheck, diags)
 	if p.SchemaCheck <= 0 {
 		p.SchemaCheck = 10 * time.Minute
 		diags = append(diags, Errorf("E0107", &block.DefRange, "schema_check can't be 0", "It is how often the apps are asked for their fields while penstock runs: \"10m\"."))
@@ -93,9 +93,9 @@ func (p *Project) decodeStream(block *hcl.Block) hcl.Diagnostics {
 			Retention hcl.Expression `hcl:"retention,optional"`
 			Listen    string         `hcl:"listen,optional"`
 		}
-		diags = gohcl.DecodeBody(block.Body, settings(), &raw)
+		diags = gohcl.DecodeBody(block.Body, p.settings(), &raw)
 		s.Listen = raw.Listen
-		s.Retention, diags = durationOr(raw.Retention, 0, diags)
+		s.Retention, diags = durationOr(raw.Retention, p.settings(), 0, diags)
 	case "kafka":
 		var raw struct {
 			Brokers           []string       `hcl:"brokers"`
@@ -108,7 +108,7 @@ func (p *Project) decodeStream(block *hcl.Block) hcl.Diagnostics {
 		ctx := p.EvalContext()
 		diags = gohcl.DecodeBody(block.Body, ctx, &raw)
 		s.Brokers, s.Partitions, s.ReplicationFactor, s.TLS, s.SASL = raw.Brokers, raw.Partitions, raw.ReplicationFactor, raw.TLS, raw.SASL
-		s.Retention, diags = durationOr(raw.Retention, 0, diags)
+		s.Retention, diags = durationOr(raw.Retention, p.settings(), 0, diags)
 		if len(s.Brokers) == 0 && !diags.HasErrors() {
 			diags = append(diags, Errorf("E0107", &block.DefRange, "No brokers", `brokers is a list of at least one "host:port".`))
 		}
@@ -135,11 +135,11 @@ func (p *Project) decodeState(block *hcl.Block) hcl.Diagnostics {
 				MaxSize hcl.Expression `hcl:"max_size,optional"`
 			} `hcl:"history,block"`
 		}
-		diags := gohcl.DecodeBody(block.Body, settings(), &raw)
+		diags := gohcl.DecodeBody(block.Body, p.settings(), &raw)
 		p.State.History = defaultHistory
 		if h := raw.History; h != nil {
-			p.State.History.Keep, diags = durationOr(h.Keep, defaultHistory.Keep, diags)
-			p.State.History.MaxSize, diags = sizeOr(h.MaxSize, defaultHistory.MaxSize, diags)
+			p.State.History.Keep, diags = durationOr(h.Keep, p.settings(), defaultHistory.Keep, diags)
+			p.State.History.MaxSize, diags = sizeOr(h.MaxSize, p.settings(), defaultHistory.MaxSize, diags)
 		}
 		return diags
 	case "postgres":
@@ -153,7 +153,7 @@ func (p *Project) decodeOps(block *hcl.Block) hcl.Diagnostics {
 	var raw struct {
 		Listen string `hcl:"listen"`
 	}
-	diags := gohcl.DecodeBody(block.Body, settings(), &raw)
+	diags := gohcl.DecodeBody(block.Body, p.settings(), &raw)
 	p.Ops.Listen = raw.Listen
 	return diags
 }
@@ -209,12 +209,11 @@ func constant(expr hcl.Expression, ctx *hcl.EvalContext) (text string, ok bool, 
 		return "", false, nil
 	}
 	v, diags := expr.Value(ctx)
-	if diags.HasErrors() || v.IsNull() {
-		return "", false, diags
+	if diags.HasErrors() || !v.IsKnown() || v.IsNull() {
+		return "", false, diags // what is not known was refused where it comes from
 	}
 	rng := expr.Range()
 	switch {
-	case !v.IsKnown():
 	case v.Type() == cty.String:
 		return v.AsString(), true, nil
 	case v.Type() == cty.Number:
@@ -223,8 +222,8 @@ func constant(expr hcl.Expression, ctx *hcl.EvalContext) (text string, ok bool, 
 	return "", false, append(diags, Errorf("E0107", &rng, "Wrong kind of value", "A text such as \"15m\" or a number is expected here."))
 }
 
-func durationOr(expr hcl.Expression, otherwise time.Duration, diags hcl.Diagnostics) (time.Duration, hcl.Diagnostics) {
-	text, ok, ds := constant(expr, settings())
+func durationOr(expr hcl.Expression, ctx *hcl.EvalContext, otherwise time.Duration, diags hcl.Diagnostics) (time.Duration, hcl.Diagnostics) {
+	text, ok, ds := constant(expr, ctx)
 	diags = append(diags, ds...)
 	if !ok {
 		return otherwise, diags
@@ -236,8 +235,8 @@ func durationOr(expr hcl.Expression, otherwise time.Duration, diags hcl.Diagnost
 	return d, diags
 }
 
-func sizeOr(expr hcl.Expression, otherwise int64, diags hcl.Diagnostics) (int64, hcl.Diagnostics) {
-	text, ok, ds := constant(expr, settings())
+func sizeOr(expr hcl.Expression, ctx *hcl.EvalContext, otherwise int64, diags hcl.Diagnostics) (int64, hcl.Diagnostics) {
+	text, ok, ds := constant(expr, ctx)
 	diags = append(diags, ds...)
 	if !ok {
 		return otherwise, diags

@@ -161,7 +161,7 @@ func TestComposeCommands(t *testing.T) {
 	for n, v := range penstock.Environment {
 		env = append(env, n+"="+v)
 	}
-	validate(t, env, project)
+	validate(t, env, "", project)
 
 	shop, err := url.Parse(penstock.Environment["SHOP_URL"])
 	if err != nil {

@@ -19,6 +19,8 @@ type Env struct {
 	// Vars and Locals are var.x and local.x: text, numbers, bools and lists of them.
 	// A marked value (a secret) is refused.
 	Vars, Locals map[string]cty.Value
+	// Each is each.key and each.value of a pipeline with for_each; nil: it has none.
+	Each map[string]cty.Value
 	// Functions are the configuration's own, by name.
 	Functions map[string]*config.Function
 	// Secret returns the value of a secret, for the key of hmac(); nil: there is none.

@@ -11,13 +11,14 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/config"
 )
 
 // roots are the names that expressions begin with; later are those that this version does not have.
 var (
 	roots = []string{"row", "old", "clean", "meta", "local", "var"}
 	later = map[string]string{
-		"app": "the record in the app", "base": "the value last agreed", "lookup": "lookups", "child": "child tables", "each": "for_each",
+		"app": "the record in the app", "base": "the value last agreed", "lookup": "lookups", "child": "child tables",
 		"ours": "resolve rules", "theirs": "resolve rules",
 	}
 )
@@ -70,6 +71,11 @@ func (c *checker) traversal(t hcl.Traversal) *node {
 		return c.constantOf("local", c.env.Locals, t, rng)
 	case "var":
 		return c.constantOf("var", c.env.Vars, t, rng)
+	case "each":
+		if c.env.Each == nil {
+			return c.errorf("E0301", rng, "Unknown name", "each is known only in a pipeline with for_each.")
+		}
+		return c.constantOf("each", c.env.Each, t, rng)
 	case "secret", "env":
 		if root == "secret" && c.secretOK && len(t) == 2 {
 			return c.secret(t, rng)
@@ -252,10 +258,17 @@ func (c *checker) constantOf(root string, all map[string]cty.Value, t hcl.Traver
 	}
 	v, ok := all[name]
 	if !ok {
-		return c.errorf("E0308", rng, "Unknown name", "There is no %s.%s. %s", root, name, didYouMean(name, keysOf(all)))
+		if root == "each" {
+			return c.errorf("E0308", rng, "Unknown name", "each has key and value, and no %q.", name)
+		}
+		c.diags = append(c.diags, config.UnknownName(root, name, keysOf(all), rng))
+		return c.invalid(rng)
+	}
+	if !v.IsKnown() {
+		return c.invalid(rng) // it was refused where it is defined
 	}
 	if v.ContainsMarked() {
-		return c.errorf("E0333", rng, "A secret in a row expression", "%s.%s is made of a secret. Row expressions end up in apps and in history.", root, name)
+		return c.errorf("E0333", rng, "A secret in a row expression", "%s.%s is sensitive. Row expressions end up in apps and in history.", root, name)
 	}
 	if len(t) > 2 {
 		var diags hcl.Diagnostics

@@ -15,7 +15,7 @@ import (
 // ask puts a question to the running process; when none runs, the project is opened
 // and answers it itself.
 func (c *cli) ask(ctx context.Context, dir, question string, in, out any) error {
-	p := load(dir)
+	p := c.load(dir)
 	if p.diags.HasErrors() {
 		return c.refuse(p)
 	}

@@ -306,7 +306,7 @@ func (c *cli) sourceCommand() *cobra.Command {
 		Use: "drop NAME [DIR]", Short: "Remove a source's slot and publication", Args: cobra.RangeArgs(1, 2),
 		Long: "Remove what capture made at the database server: the replication slot, which keeps WAL, and the publication.\nTo capture the source again its tables are read anew.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p := load(folder(args[1:]))
+			p := c.load(folder(args[1:]))
 			if p.diags.HasErrors() {
 				return c.refuse(p)
 			}

@@ -12,9 +12,13 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/penstock-cdc/penstock/config"
 )
 
 // Set by the linker.
@@ -62,7 +66,7 @@ func (e *exit) Unwrap() error { return e.err }
 func execute(args []string, stdout, stderr io.Writer) int {
 	c := &cli{out: stdout, err: stderr}
 	root := c.command()
-	root.SetArgs(args)
+	root.SetArgs(longFlags(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	ctx, stop := interruptible(stderr)
@@ -83,6 +87,21 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, "penstock: "+err.Error())
 	return exitFailed
+}
+
+// longFlags takes -var and -var-file, as Terraform has them, for the long flags that they are.
+func longFlags(args []string) []string {
+	out := slices.Clone(args)
+	for i, a := range out {
+		if a == "--" {
+			break
+		}
+		name, _, _ := strings.Cut(a, "=")
+		if name == "-var" || name == "-var-file" {
+			out[i] = "-" + a
+		}
+	}
+	return out
 }
 
 // interruptible returns a context that the first SIGINT or SIGTERM ends; the second ends the process.
@@ -113,7 +132,8 @@ type cli struct {
 	json     bool
 	format   string
 	level    string
-	started  bool // a command's own code runs: errors are no longer usage
+	input    config.Input // -var and -var-file
+	started  bool         // a command's own code runs: errors are no longer usage
 }
 
 func (c *cli) command() *cobra.Command {
@@ -144,6 +164,8 @@ func (c *cli) command() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&c.format, "output", "text", "form of the results on stdout: text, json, or github (diagnostics as annotations of a workflow)")
 	root.PersistentFlags().StringVar(&c.level, "log-level", "info", "logs on stderr from: debug, info, warn or error")
+	root.PersistentFlags().StringArrayVar(&c.input.Vars, "var", nil, "set a variable of the project: -var 'name=value'")
+	root.PersistentFlags().StringArrayVar(&c.input.Files, "var-file", nil, "set variables from a file of lines name = value")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(c.versionCommand())
 	for _, command := range c.commands() {

@@ -28,14 +28,16 @@ type project struct {
 	objects map[string]*transform.Object // by app.object, once described
 	lock    *schema.Lock                 // that the pipelines are checked against; nil: what is there now
 	diags   hcl.Diagnostics
+	// compiled tells whether every pipeline was checked against its table and its app.
+	compiled bool
 
 	requests *ops.Requests // the calls to the apps
 }
 
 // load reads a project and all that can be known of it without a network. Its
 // diagnostics are in the project.
-func load(dir string) *project {
-	cfg, diags := config.Load(dir)
+func (c *cli) load(dir string) *project {
+	cfg, diags := config.Load(dir, c.input)
 	p := &project{Project: cfg, sources: map[string]database{}, apps: map[string]sink.App{}, tables: map[string][]*change.Table{}, objects: map[string]*transform.Object{}, diags: diags, requests: ops.NewRequests()}
 	p.diags = append(p.diags, cfg.CheckSecrets()...)
 	p.diags = append(p.diags, cfg.CheckSensitive()...)
@@ -73,6 +75,7 @@ func load(dir string) *project {
 				fmt.Sprintf("The project asks for required_version = %q: install one of those.", cfg.RequiredVersion)))
 		}
 	}
+	p.diags = append(p.diags, transform.CheckFunctions(cfg.Functions)...)
 	for _, pipe := range cfg.Pipelines {
 		p.diags = append(p.diags, p.checkEnds(pipe)...)
 	}
@@ -239,8 +242,10 @@ func unasked(context.Context, *config.Pipeline) (*transform.Object, error) { ret
 // that ask finds; a known pipeline whose app does not answer is let off that.
 func (p *project) compile(ctx context.Context, ask objects, known func(pipeline, fingerprint string) bool) (map[string]*program, error) {
 	out := map[string]*program{}
+	p.compiled = true
 	for _, pipe := range p.Pipelines {
 		if pipe.Key.Expr == nil || p.sources[pipe.From.Source] == nil {
+			p.compiled = false
 			continue // said already
 		}
 		table := p.table(pipe)
@@ -249,7 +254,10 @@ func (p *project) compile(ctx context.Context, ask objects, known func(pipeline,
 			continue
 		}
 		object, silent := ask(ctx, pipe)
-		prog, ds := transform.Compile(pipe, table, object, p.env())
+		if _, can := p.apps[pipe.To.App].(sink.Describer); can && object == nil {
+			p.compiled = false
+		}
+		prog, ds := transform.Compile(pipe, table, object, p.env(pipe))
 		if silent != nil {
 			if ds.HasErrors() || !known(pipe.Name, prog.Fingerprint()) {
 				return nil, fmt.Errorf("describe %s of app %s: %w", pipe.To.Object, pipe.To.App, silent)
@@ -258,14 +266,16 @@ func (p *project) compile(ctx context.Context, ask objects, known func(pipeline,
 		}
 		p.diags = append(p.diags, ds...)
 		if !ds.HasErrors() {
-			out[pipe.Name] = &program{Program: prog, pipeline: pipe, table: table, env: p.env()}
+			out[pipe.Name] = &program{Program: prog, pipeline: pipe, table: table, env: p.env(pipe)}
 		}
 	}
 	return out, nil
 }
 
 // env is what the row expressions of the project may refer to.
-func (p *project) env() transform.Env { return transform.Env{Files: p.Files()} }
+func (p *project) env(pipe *config.Pipeline) transform.Env {
+	return transform.Env{Files: p.Files(), Vars: p.Vars, Locals: p.Locals, Each: pipe.Each, Functions: p.Functions, Secret: p.Secret}
+}
 
 // missing says that a pipeline's table is not there.
 func (p *project) missing(pipe *config.Pipeline) hcl.Diagnostics {

@@ -12,7 +12,7 @@ import (
 // whose position the log no longer has go on at its start; what they missed comes with
 // the new snapshot, which also finds what was deleted.
 func (c *cli) resetSource(ctx context.Context, dir, name string) error {
-	p := load(dir)
+	p := c.load(dir)
 	if p.diags.HasErrors() {
 		return c.refuse(p)
 	}

@@ -86,7 +86,7 @@ func (c *cli) runParts(ctx context.Context, dir, part string, o runOptions) erro
 }
 
 func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) error {
-	p := load(dir)
+	p := c.load(dir)
 	if p.diags.HasErrors() {
 		return c.refuse(p)
 	}

@@ -41,7 +41,7 @@ func (c *cli) schemaCommand() *cobra.Command {
 func lockPath(dir string) string { return filepath.Join(dir, schema.FileName) }
 
 func (c *cli) schemaPull(ctx context.Context, dir string) error {
-	p := load(dir)
+	p := c.load(dir)
 	if p.diags.HasErrors() {
 		return c.refuse(p)
 	}
@@ -112,7 +112,7 @@ func (c *cli) differences(all []schema.Difference) error {
 }
 
 func (c *cli) schemaDiff(ctx context.Context, dir string, detailed bool) error {
-	p := load(dir)
+	p := c.load(dir)
 	if p.diags.HasErrors() {
 		return c.refuse(p)
 	}

@@ -56,7 +56,7 @@ func (c *cli) tapCommand() *cobra.Command {
 }
 
 func (c *cli) tapFolder(ctx context.Context, dir, topic string, fromStart bool, limit int, verbose bool) error {
-	p := load(dir)
+	p := c.load(dir)
 	if p.diags.HasErrors() {
 		return c.refuse(p)
 	}

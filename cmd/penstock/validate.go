@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -36,7 +37,7 @@ func folder(args []string) string {
 }
 
 func (c *cli) validate(ctx context.Context, dir string, live bool) error {
-	p := load(dir)
+	p := c.load(dir)
 	var failures []error
 	against := "columns and app fields are not checked, as there is no " + schema.FileName + ": penstock schema pull writes it, --live asks the databases and apps"
 	switch {
@@ -67,7 +68,12 @@ func (c *cli) validate(ctx context.Context, dir string, live bool) error {
 
 // report prints the diagnostics to stdout, where they are the result.
 func (c *cli) report(p *project) error {
-	return p.Print(c.out, c.style(c.out), p.diags)
+	return p.Print(c.out, c.style(c.out), p.shown())
+}
+
+// shown are the diagnostics without those that the configuration silences.
+func (p *project) shown() hcl.Diagnostics {
+	return p.Silence(p.diags, func(code string) bool { return p.compiled || !strings.HasPrefix(code, "W03") })
 }
 
 // checkLive checks sources, apps and pipelines against what is there. What is wrong in
@@ -162,10 +168,7 @@ func unjoin(err error) []error {
 
 // refuse tells whether any diagnostic stands in the way, after printing them all to stderr.
 func (c *cli) refuse(p *project) error {
-	if len(p.diags) == 0 {
-		return nil
-	}
-	if err := p.Print(c.err, c.style(c.err), p.diags); err != nil {
+	if err := p.Print(c.err, c.style(c.err), p.shown()); err != nil {
 		return err
 	}
 	if p.diags.HasErrors() {

@@ -131,7 +131,7 @@ func (w *schemaWatch) check(pipe *config.Pipeline, differences []schema.Differen
 	if table == nil {
 		return
 	}
-	_, diags := transform.Compile(pipe, table, w.objects[pipe.To.App+"."+pipe.To.Object], w.p.env())
+	_, diags := transform.Compile(pipe, table, w.objects[pipe.To.App+"."+pipe.To.Object], w.p.env(pipe))
 	var now []string
 	for _, d := range diags {
 		if d.Severity == hcl.DiagError {

@@ -12,7 +12,7 @@ fields "source" {
   emial     = row.email # E0320: Did you mean "email"?
   firstname = meta.operation # E0305: meta has no "operation"
   lastname  = local.nope # E0308: There is no local.nope
-  website   = var.token # E0333: made of a secret
+  website   = var.token # E0333: is sensitive
   phone     = secret.hubspot # E0333: settings of sources
   created   = row.created_at # E0321: does not let "created"
   mrr       = row # E0307: name what is meant
