@@ -120,7 +120,7 @@ func fixture(t *testing.T, kind, text string) (*project, string) {
 var pageExample = regexp.MustCompile("(?s)```hcl (wrong|right) fragment=(\\w+)\n(.*?)```")
 
 // unshown are the codes whose pages have no example, for what they are about is not in the configuration.
-var unshown = regexp.MustCompile(`^(E0001|E0002|E0110|E0112|E0116|E0327|E0331|E04\d\d)$`)
+var unshown = regexp.MustCompile(`^(E0001|E0002|E0110|E0112|E0116|E0327|E0331|[EW]04\d\d)$`)
 
 // TestErrorPages tries the examples of docs/errors: the wrong one has the page's code, the right one is right.
 func TestErrorPages(t *testing.T) {
