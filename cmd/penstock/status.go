@@ -31,7 +31,7 @@ func (c *cli) gather(ctx context.Context, dir string) (*report, error) {
 	if err := c.ask(ctx, dir, askStatus, nil, r); err != nil {
 		return nil, err
 	}
-	p := load(dir)
+	p := c.load(dir)
 	if p.Stream.Kind != "kafka" {
 		return r, nil
 	}
