@@ -17,6 +17,7 @@ type relationInfo struct {
 	oid          uint32
 	schema, name string
 	kind         byte // pg_class.relkind: r, p; v, m and f only to be named
+	gone         bool // the catalog has it no more
 	partitioned  bool
 	partitionOf  uint32 // parent's OID of a partition
 	persistence  byte   // p permanent, u unlogged, t temporary

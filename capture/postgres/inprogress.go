@@ -53,12 +53,20 @@ func (st *stream) beginBlock(m *message) error {
 // blockMessage takes a message of the current block; b is the message as it came.
 func (st *stream) blockMessage(m *message, lsn uint64, b []byte) error {
 	tx := st.open.current
+	st.lsn = lsn
 	switch m.kind {
 	case 'I', 'U', 'D':
 		r := st.relation
 		if r == nil || r.oid != m.relation {
 			var err error
 			if r, err = st.findInProgress(tx, m.relation); err != nil {
+				return err
+			}
+			st.relation = r
+		}
+		if len(r.composites) > 0 {
+			var err error
+			if r, err = st.attributes(r, lsn, &tx.schemas, func(oid uint32) (*relation, error) { return st.findInProgress(tx, oid) }); err != nil {
 				return err
 			}
 			st.relation = r
@@ -169,6 +177,10 @@ func (st *stream) findInProgress(tx *transaction, oid uint32) (*relation, error)
 			return nil, err
 		}
 		if info != nil && sameColumns(&m, info, st.srv.storedGenerated) {
+			_, seen := st.messages[oid]
+			if info, err = st.keyThen(oid, &m, info, !seen); err != nil {
+				return nil, err
+			}
 			r = st.makeRelation(oid, &m, info)
 		} else {
 			r.deferred = true
@@ -237,7 +249,7 @@ func (st *stream) commitProgress(m *message) error {
 	st.begin(m.lsn, m.time, m.xid)
 	st.event.Log.Origin = tx.origin
 	// Messages that were kept as they came are decoded by the descriptions that came with them.
-	published := st.schemas
+	st.saved = st.schemas
 	st.schemas, st.relation, st.open.replaying = newSchemas(), nil, true
 	err := st.open.transactions.entries(tx, func(kind byte, lsn uint64, body []byte) error {
 		if kind == entryMessage {
@@ -248,7 +260,7 @@ func (st *stream) commitProgress(m *message) error {
 		}
 		return st.publishImages(tx, lsn, body)
 	})
-	st.schemas, st.relation, st.open.replaying = published, nil, false
+	st.schemas, st.saved, st.relation, st.open.replaying = st.saved, schemas{}, nil, false
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,11 @@ type relation struct {
 	full    bool  // old rows are complete
 	strict  bool  // a value that does not fit its type as it was looked up is errStale
 	nulls   bool  // a column that is NOT NULL now was NULL
+	asText  bool  // which attributes composite values have is not known: they stay text
 	looked  time.Time
+
+	composites []uint32 // relations of the composite types in its columns
+	types      uint64   // attributes.generation that it was made with
 
 	before, after, oldKey change.Row // of the current event
 	scratch               []byte     // behind their converted values
@@ -50,6 +54,8 @@ type relationCodec struct {
 	key     bool // part of the replica identity
 	notNull bool // by what the catalog says now: a NULL may be older
 	labels  map[string]bool
+
+	composite bool // values have composite ones in them
 }
 
 // errStale: a value does not fit its type as the catalog had it when the relation was
@@ -66,6 +72,10 @@ func newRelation(oid uint32, m *relationMessage, t *change.Table, places []int, 
 			typ = unknownType(c.typ)
 		}
 		r.columns[i] = relationCodec{codec: typ.codec(c.typmod), place: places[i], key: c.key}
+		if places[i] >= 0 {
+			r.composites = typ.composites(r.composites)
+			r.columns[i].composite = len(typ.composites(nil)) > 0
+		}
 		r.columns[i].notNull = places[i] >= 0 && !t.Columns[places[i]].Nullable
 		if base, _ := typ.resolved(-1); base.kind == change.Enum {
 			r.columns[i].labels = map[string]bool{}
@@ -102,6 +112,8 @@ func (r *relation) row(row change.Row, tuple []field) error {
 			if r.strict && c.labels != nil && !c.labels[string(f.data)] {
 				return errStale
 			}
+		case r.asText && c.composite:
+			row[c.place] = change.Of(change.String, view(f.data))
 		default:
 			var err error
 			before := len(r.scratch)

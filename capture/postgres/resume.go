@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pglogrepl"
@@ -27,6 +28,10 @@ type resume struct {
 	Tables []uint32
 	// Published is what the publication was when this was read.
 	Published published
+	// Keys are the primary keys of tables whose replica identity is another, by table: the stream does not
+	// say what they are.
+	Keys map[uint32][]string
+	keys []byte // their text, nil: to be written anew
 }
 
 // published tells a publication, and a table's membership in it, from later ones of the
@@ -51,6 +56,23 @@ func (p pairs) of(table uint32) uint32 {
 	return 0
 }
 
+// noteKey keeps a table's primary key where the stream does not have it.
+func (r *resume) noteKey(oid uint32, identity byte, primary []string) {
+	old, known := r.Keys[oid]
+	switch {
+	case identity != 'f' && identity != 'i':
+		if known {
+			delete(r.Keys, oid)
+			r.keys = nil
+		}
+	case !known || !slices.Equal(old, primary):
+		if r.Keys == nil {
+			r.Keys = map[uint32][]string{}
+		}
+		r.Keys[oid], r.keys = primary, nil
+	}
+}
+
 // Values of resume.Snapshot.
 const (
 	snapshotReading = "reading"
@@ -68,7 +90,8 @@ type resumeText struct {
 	Last     string   `json:"last"`
 	LSN      string   `json:"lsn"`
 
-	Published json.RawMessage `json:"published"`
+	Published json.RawMessage     `json:"published"`
+	Keys      map[uint32][]string `json:"keys"`
 }
 
 const resumeVersion = 1
@@ -95,7 +118,7 @@ func parseResume(text []byte) (*resume, error) {
 	}
 	r := &resume{
 		System: t.System, Timeline: t.Timeline, Epoch: t.Epoch, Attempt: t.Attempt, Snapshot: t.Snapshot,
-		Tables: t.Tables, Last: uint64(last), LSN: uint64(lsn),
+		Tables: t.Tables, Last: uint64(last), LSN: uint64(lsn), Keys: t.Keys,
 	}
 	if len(t.Published) > 0 {
 		if err := json.Unmarshal(t.Published, &r.Published); err != nil {
@@ -138,7 +161,14 @@ func (r *resume) appendTo(dst []byte) []byte {
 		}
 		dst = strconv.AppendUint(dst, uint64(oid), 10)
 	}
-	dst = appendLSN(append(dst, `],"last":"`...), r.Last)
+	dst = append(dst, ']')
+	if len(r.Keys) > 0 {
+		if r.keys == nil {
+			r.keys, _ = json.Marshal(r.Keys) // numbers and strings: cannot fail
+		}
+		dst = append(append(dst, `,"keys":`...), r.keys...)
+	}
+	dst = appendLSN(append(dst, `,"last":"`...), r.Last)
 	dst = appendLSN(append(dst, `","lsn":"`...), r.LSN)
 	if len(r.Published.text) > 0 {
 		return append(append(append(dst, `","published":`...), r.Published.text...), '}')

@@ -118,6 +118,9 @@ func (s *Source) beginWithoutSnapshot(ctx context.Context, srv *server, r *resum
 	}
 	r.Snapshot = snapshotDone
 	r.Tables = oids(srv.relations)
+	for _, info := range srv.relations {
+		r.noteKey(info.oid, info.identity, info.primary)
+	}
 	if err := out.Commit(r.appendTo(nil)); err != nil {
 		return output(err)
 	}

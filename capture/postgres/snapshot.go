@@ -117,6 +117,7 @@ func (s *Source) snapshot(ctx context.Context, srv *server, r *resume, tables []
 	rd.event = change.Event{Op: change.Read, Log: change.LogPosition{LSN: point, XID: uint32(xid)}}
 	var done []*change.Table
 	for i, info := range tables {
+		r.noteKey(info.oid, info.identity, info.primary)
 		t, err := rd.table(srv, info, i == len(tables)-1)
 		if err != nil {
 			return fmt.Errorf("snapshot of %s: %w", info.qualified(), err)

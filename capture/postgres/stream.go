@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,10 +33,14 @@ type stream struct {
 
 	decoder  decoder
 	schemas                  // of what is being published
+	saved    schemas         // of what is, while a transaction that was in progress is published
+	first    map[uint32]bool // relations that were described once
 	again    map[uint32]bool // relations to look up: they may be others than when capture began
 	relation *relation       // of the last row
+	attrs    attributes
 	counts   map[uint32]*tableCount
 	number   uint64 // of the last description
+	lsn      uint64 // of the message
 	event    change.Event
 	text     []byte // transaction id
 	resume   []byte
@@ -102,6 +107,7 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 		return err
 	}
 	defer st.endProgress()
+	defer st.attrs.close()
 	w.waiting = out.Idle
 	for {
 		typ, body, err := w.next()
@@ -131,7 +137,7 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 func newStream(ctx context.Context, s *Source, srv *server, r *resume, out capture.Output) *stream {
 	st := &stream{
 		s: s, srv: srv, r: r, out: out, ctx: ctx, reply: make(chan struct{}, 1),
-		schemas: newSchemas(), again: map[uint32]bool{}, counts: map[uint32]*tableCount{},
+		schemas: newSchemas(), first: map[uint32]bool{}, again: map[uint32]bool{}, counts: map[uint32]*tableCount{},
 	}
 	st.open = inProgress{
 		transactions: newTransactions(s.transactionMemory, newSpillFolder(s.dataDir, s.name)),
@@ -195,6 +201,9 @@ func (st *stream) advance(end uint64) error {
 		return nil
 	}
 	st.s.setPosition(end, end, time.Time{})
+	if err := st.watchAttributes(); err != nil {
+		return err
+	}
 	now := time.Now()
 	if now.Sub(st.moved) < idleInterval && end-st.r.LSN < idleBytes {
 		return nil
@@ -211,6 +220,7 @@ func (st *stream) commit() error {
 
 // message takes a decoded message whose XLogData begins at lsn.
 func (st *stream) message(m *message, lsn uint64) error {
+	st.lsn = lsn
 	switch m.kind {
 	case 'I', 'U', 'D':
 		r := st.relation
@@ -232,7 +242,9 @@ func (st *stream) message(m *message, lsn uint64) error {
 	case 'R':
 		// A relation is described again when something about it changed. Not all of it is in the message: the
 		// primary key beside a full identity, NOT NULL.
-		if _, seen := st.messages[m.relation]; seen || st.open.replaying || st.event.ID.Commit() > st.srv.end {
+		_, seen := st.messages[m.relation]
+		st.first[m.relation] = !seen && !st.open.replaying
+		if seen || st.open.replaying || st.event.ID.Commit() > st.srv.end {
 			st.again[m.relation] = true
 		}
 		st.number++
@@ -299,7 +311,14 @@ func (st *stream) place(lsn uint64, tableOrder int64) {
 }
 
 func (st *stream) change(r *relation, m *message, lsn uint64) error {
-	err := st.rows(r, m)
+	var err error
+	if len(r.composites) > 0 {
+		if r, err = st.attributes(r, lsn, &st.schemas, st.find); err != nil {
+			return err
+		}
+		st.relation = r
+	}
+	err = st.rows(r, m)
 	if errors.Is(err, errStale) {
 		if r, err = st.refresh(r); err == nil {
 			err = st.rows(r, m)
@@ -467,13 +486,15 @@ func (st *stream) find(oid uint32) (*relation, error) {
 		st.relations[oid] = r
 		return r, nil
 	}
-	info := st.srv.relation(oid)
-	if info == nil || st.again[oid] || !sameColumns(&m, info, st.srv.storedGenerated) {
-		var err error
+	info, err := st.srv.relation(oid), error(nil)
+	if info == nil || st.again[oid] || !sameColumns(&m, info, st.srv.storedGenerated) || !st.srv.types.have(&m) {
 		if info, err = st.look(oid, &m); err != nil {
 			return nil, err
 		}
 		delete(st.again, oid)
+	}
+	if info, err = st.keyThen(oid, &m, info, st.first[oid]); err != nil {
+		return nil, err
 	}
 	r := st.makeRelation(oid, &m, info)
 	st.relations[oid] = r
@@ -488,9 +509,27 @@ func (st *stream) makeRelation(oid uint32, m *relationMessage, info *relationInf
 	if st.counts[oid] == nil {
 		st.counts[oid] = r.count
 	}
-	r.count = st.counts[oid]
+	r.count, r.types = st.counts[oid], st.attrs.generation
 	st.s.updateTable(t.QualifiedName(), func(status *capture.TableStatus) { status.Topic, status.SchemaVersion = t.Topic, t.Version })
 	return r
+}
+
+// keyThen sees to the primary key of a table whose replica identity is another one, of which the stream
+// says nothing. At a start the key of the resume point counts for rows that were written before: if the
+// table has another one now, nothing says which of these rows were written under which.
+func (st *stream) keyThen(oid uint32, m *relationMessage, info *relationInfo, first bool) (*relationInfo, error) {
+	then, known := st.r.Keys[oid]
+	if m.identity == 'd' || m.identity == 'n' || !known || slices.Equal(then, info.primary) || !first || st.lsn > st.srv.end {
+		st.r.noteKey(oid, m.identity, info.primary)
+		return info, nil
+	}
+	if info.gone {
+		old := *info
+		old.primary = then
+		return &old, nil
+	}
+	return nil, fmt.Errorf("table %s has the primary key (%s) now and had (%s) at %s, and with REPLICA IDENTITY %s the changes in between do not say under which they were written: read it again: penstock source reset %s",
+		info.qualified(), strings.Join(info.primary, ", "), strings.Join(then, ", "), lsnText(st.r.LSN), map[byte]string{'f': "FULL", 'i': "USING INDEX"}[m.identity], st.s.name)
 }
 
 // look asks the catalog about a relation that is not as it was when capture began. A
@@ -513,7 +552,7 @@ func (st *stream) look(oid uint32, m *relationMessage) (*relationInfo, error) {
 		return nil, err
 	}
 	if found == nil {
-		return &relationInfo{oid: oid, schema: m.schema, name: m.name}, nil
+		return &relationInfo{oid: oid, schema: m.schema, name: m.name, gone: true}, nil
 	}
 	st.srv.replace(found)
 	return found, nil

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,6 +22,7 @@ type dataType struct {
 	element *dataType   // of an array
 	delim   byte        // between an array's elements
 	fields  []typeField // of a composite; there may be none
+	relid   uint32      // of a composite: its relation
 	hstore  bool
 	labels  []string
 }
@@ -118,8 +120,8 @@ func (ts types) load(ctx context.Context, conn *pgconn.PgConn, oids []uint32) er
 			bases = append(bases, link{t, parseOID(row[3])})
 			parts = append(parts, parseOID(row[3]))
 		case "c":
-			t.kind = change.Object
-			relations[parseOID(row[7])] = t
+			t.kind, t.relid = change.Object, parseOID(row[7])
+			relations[t.relid] = t
 			composites = append(composites, parseOID(row[7]))
 		}
 		if element := parseOID(row[5]); element != 0 {
@@ -167,6 +169,11 @@ func (ts types) load(ctx context.Context, conn *pgconn.PgConn, oids []uint32) er
 	return nil
 }
 
+// have tells whether the types of a relation are there.
+func (ts types) have(m *relationMessage) bool {
+	return !slices.ContainsFunc(m.columns, func(c relationColumn) bool { return ts[c.typ] == nil })
+}
+
 // forget makes load look up a type again, and those that it is made of.
 func (ts types) forget(oid uint32) {
 	t := ts[oid]
@@ -183,6 +190,23 @@ func (ts types) forget(oid uint32) {
 	for _, f := range t.fields {
 		ts.forget(f.typ.oid)
 	}
+}
+
+// composites appends the relations of the composite types that values of the type may have in them.
+func (t *dataType) composites(to []uint32) []uint32 {
+	if t.base != nil {
+		return t.base.composites(to)
+	}
+	if t.element != nil {
+		return t.element.composites(to)
+	}
+	if t.relid != 0 && !slices.Contains(to, t.relid) {
+		to = append(to, t.relid)
+		for _, f := range t.fields {
+			to = f.typ.composites(to)
+		}
+	}
+	return to
 }
 
 // column describes a column of a type; words are the database's own for it.
