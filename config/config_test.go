@@ -102,7 +102,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"later block", `lookup "a" { }`, `Not yet: lookup blocks`},
 		{"later group", strings.Replace(pipeline, `fields "app"`, `fields "latest"`, 1), `Not yet: fields "latest"`},
 		{"group", strings.Replace(pipeline, `fields "app"`, `fields "ap"`, 1), `Unknown group of fields "ap"`},
-		{"schedule", strings.Replace(pipeline, `live()`, `every("15m")`, 1), `Not yet: every()`},
+		{"schedule", strings.Replace(pipeline, `live()`, `cron("30 2 * * *", "Berlin")`, 1), `"Berlin" is not a time zone`},
 		{"from", strings.Replace(pipeline, `source.postgres.shop.customers`, `shop.customers`, 1), `Write source.postgres.shop.customers`},
 		{"action", strings.Replace(pipeline, `action = "delete"`, `action = "drop"`, 1), `Unknown action "drop"`},
 		{"limit", strings.Replace(pipeline, `"2%"`, `"two"`, 1), `"two" is not a limit`},

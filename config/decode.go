@@ -54,7 +54,8 @@ func (project *Project) decodePipeline(block *hcl.Block, each map[string]cty.Val
 		case "where":
 			p.Where = attr.Expr
 		case "run":
-			diags = append(diags, decodeRun(attr)...)
+			run, ds := decodeRun(attr, ctx)
+			p.Run, diags = run, append(diags, ds...)
 		case "backfill":
 			if s, _, ds := constant(attr.Expr, ctx); ds.HasErrors() {
 				diags = append(diags, ds...)
@@ -198,24 +199,6 @@ func (p *Pipeline) decodeGuard(b *hcl.Block, ctx *hcl.EvalContext) hcl.Diagnosti
 		*limit.to = q
 	}
 	return diags
-}
-
-func decodeRun(attr *hcl.Attribute) hcl.Diagnostics {
-	rng := attr.Expr.Range()
-	call, diags := hcl.ExprCall(attr.Expr)
-	if diags.HasErrors() {
-		return hcl.Diagnostics{Errorf("E0107", &rng, "run says when", "Write run = live().")}
-	}
-	switch call.Name {
-	case "live":
-		if len(call.Arguments) > 0 {
-			return hcl.Diagnostics{Errorf("E0107", &rng, "live() takes no arguments", "Write run = live().")}
-		}
-		return nil
-	case "every", "cron":
-		return hcl.Diagnostics{notYet(&rng, call.Name+"()")}
-	}
-	return hcl.Diagnostics{unknown(&call.NameRange, "schedule", call.Name, []string{"live", "every", "cron"})}
 }
 
 // attributes returns a body's attributes in the order written.

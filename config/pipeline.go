@@ -14,6 +14,7 @@ type Pipeline struct {
 	Each    map[string]cty.Value // each.key and each.value; nil without for_each
 	From    TableRef
 	To      ObjectRef
+	Run     *Schedule      // nil: live()
 	Where   hcl.Expression // nil: all rows
 	Clean   []NamedExpr    // in the order written; later ones may use earlier ones
 	Rejects []Reject

@@ -45,6 +45,7 @@ type collector struct {
 	build, sourceState, sourceLag, sourceBehind, sourceRetained, captured *prometheus.Desc
 	transactions, transactionBytes, transactionAge, spilled, spilledBytes *prometheus.Desc
 	pipelineLag, events, open, keys, appState                             *prometheus.Desc
+	pipelinePaused, nextRun, lastRun                                      *prometheus.Desc
 }
 
 func newCollector(p Process) *collector {
@@ -69,6 +70,9 @@ func newCollector(p Process) *collector {
 		open:             desc("events_open", "Events taken in that have no final outcome yet.", "pipeline", "state"),
 		keys:             desc("keys", "Source keys by their state in the app.", "pipeline", "state"),
 		appState:         desc("app_state", "1 for the state that the app is in.", "app", "state"),
+		pipelinePaused:   desc("pipeline_paused", "1 while a person has paused the pipeline.", "pipeline"),
+		nextRun:          desc("pipeline_next_run_timestamp_seconds", "When the pipeline's schedule sends next; not there while a run goes on.", "pipeline"),
+		lastRun:          desc("pipeline_last_run_timestamp_seconds", "When the last run of the pipeline's schedule began.", "pipeline"),
 	}
 }
 
@@ -76,7 +80,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.build, c.sourceState, c.sourceLag, c.sourceBehind, c.sourceRetained, c.captured,
 		c.transactions, c.transactionBytes, c.transactionAge, c.spilled, c.spilledBytes,
-		c.pipelineLag, c.events, c.open, c.keys, c.appState,
+		c.pipelineLag, c.pipelinePaused, c.nextRun, c.lastRun, c.events, c.open, c.keys, c.appState,
 	} {
 		out <- d
 	}
@@ -123,6 +127,17 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, p := range s.Pipelines {
 		if p.LagSeconds != nil {
 			gauge(c.pipelineLag, *p.LagSeconds, p.Name)
+		}
+		paused := 0.0
+		if p.Paused != nil {
+			paused = 1
+		}
+		gauge(c.pipelinePaused, paused, p.Name)
+		if p.NextRun != nil {
+			gauge(c.nextRun, *p.NextRun, p.Name)
+		}
+		if p.LastRun != nil {
+			gauge(c.lastRun, *p.LastRun, p.Name)
 		}
 		for outcome, n := range p.Events {
 			counter(c.events, n, p.Name, outcome)

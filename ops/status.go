@@ -66,6 +66,10 @@ type Pipeline struct {
 	Detail     string   `json:"detail,omitempty"`
 	LagSeconds *float64 `json:"lag_seconds,omitempty"`
 	Warnings   []string `json:"warnings,omitempty"` // what a changed schema breaks
+	// Paused is since when nothing is sent. NextRun and LastRun (its beginning) are of a schedule, in seconds since 1970.
+	Paused  *time.Time `json:"paused_since,omitempty"`
+	NextRun *float64   `json:"next_run,omitempty"`
+	LastRun *float64   `json:"last_run,omitempty"`
 	// Events by final outcome (applied, unchanged, superseded ...): counts that only grow.
 	Events map[string]uint64 `json:"events,omitempty"`
 	// Open are the events that have no final outcome yet (pending, held, waiting).

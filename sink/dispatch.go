@@ -142,7 +142,7 @@ func (d *dispatcher) signalFreed() {
 func (d *dispatcher) claim(ctx context.Context, p *Pipeline, n int) claim {
 	l := d.limits(p.spec.Object)
 	c := claim{d: d, batch: l.Batch}
-	if p.spec.Linger > 0 && n < l.Batch {
+	if p.spec.Linger > 0 && n < l.Batch || p.spec.Schedule != nil {
 		return c
 	}
 	want := min((n+l.Batch-1)/l.Batch+2, l.Concurrent)
@@ -152,7 +152,7 @@ func (d *dispatcher) claim(ctx context.Context, p *Pipeline, n int) claim {
 			return c
 		}
 		d.mu.Lock()
-		if !d.running || d.failures > 0 || p.isPaused() {
+		if !d.running || d.failures > 0 || p.closed.Load() {
 			d.mu.Unlock()
 			return c
 		}
@@ -205,6 +205,11 @@ func (d *dispatcher) reserve(l Limits, want, keep int) (int, time.Duration) {
 
 // step starts what may start, and returns how long nothing new can.
 func (d *dispatcher) step(ctx context.Context) (time.Duration, error) {
+	for _, p := range d.pipelines {
+		if err := p.tick(ctx); err != nil {
+			return 0, err
+		}
+	}
 	if err := d.probe(ctx); err != nil {
 		return probeEvery, nil //nolint:nilerr // halted: see status
 	}

@@ -42,6 +42,7 @@ type Spec struct {
 	// MatchFirst: look up Match before each create, since the app does not keep it unique.
 	MatchFirst bool
 	Linger     time.Duration
+	Schedule   Schedule // nil: what is taken in is sent at once
 	Guard      Guard
 }
 

@@ -98,6 +98,7 @@ type model struct {
 	toast  bool          // updates leave out what they do not change
 	space  int           // keys are up to this one
 	dirty  int           // one in so many has no e-mail
+	pauses bool          // sending is paused at times
 	people bool          // someone archives records in the app
 	gone   map[int]bool  // of them: the rows' ident
 	ident  int
@@ -158,6 +159,10 @@ func newModel(t *testing.T, seed uint64) *model {
 		s.OnDelete = []string{"archive", "delete"}[m.rnd.IntN(2)]
 		s.OnAppDelete = "recreate"
 	})
+	if m.rnd.IntN(4) == 0 {
+		m.p.spec.Schedule = interval(time.Duration(1+m.rnd.IntN(20)) * time.Second)
+	}
+	m.pauses = m.rnd.IntN(4) == 0
 	m.p.point = m.failpoint
 	return m
 }
@@ -256,6 +261,7 @@ func (m *model) revive() bool {
 
 // settle waits until all is sent, through crashes.
 func (m *model) settle() {
+	m.pause(false)
 	for tries := 0; ; tries++ {
 		<-time.After(10 * time.Second)
 		if tries == 100 {
@@ -452,6 +458,9 @@ func (m *model) run() {
 		if m.people && m.rnd.IntN(4) == 0 {
 			m.archive()
 		}
+		if m.pauses {
+			m.pause(m.chance(3) == 0)
+		}
 		m.faults.Store(m.rnd.IntN(3) > 0)
 		size := 1 + m.rnd.IntN(9)
 		if m.rnd.IntN(3) == 0 {
@@ -516,6 +525,13 @@ func (m *model) run() {
 	}
 	m.settle()
 	m.check()
+}
+
+func (m *model) pause(paused bool) {
+	if err := m.p.engine.Pause(m.t.Context(), "crm", paused); err != nil {
+		m.t.Fatal(err)
+	}
+	m.logf("paused: %v", paused)
 }
 
 // archive does what a person may do in the app.

@@ -58,15 +58,9 @@ const (
 	failed                   // a plain error of this record alone
 )
 
-func (p *Pipeline) isPaused() bool {
-	p.partsMu.Lock()
-	defer p.partsMu.Unlock()
-	return p.paused
-}
-
 // has tells whether a lane has something ready.
 func (p *Pipeline) has(lane state.Lane) bool {
-	if p.isPaused() {
+	if p.closed.Load() {
 		return false
 	}
 	p.mu.Lock()
@@ -86,7 +80,7 @@ var kindOrder = [...]state.Kind{state.Change, state.Create, state.Delete}
 func (p *Pipeline) next(ctx context.Context, lane state.Lane, c claim) ([]*flight, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.filled(lane, c.batch) {
+	if p.closed.Load() || !p.filled(lane, c.batch) {
 		return nil, nil
 	}
 	var flights []*flight
@@ -143,6 +137,9 @@ func (u *unit) fill(q state.Queue, c claim) error {
 	more := int(min(u.left, blockedMost)) // blocked ones must not keep those behind them from going out
 	var rows []*state.Pending
 	if err := u.tx.NextPending(u.p.id, q, u.now, room+len(u.p.inflight)+more, func(w *state.Pending) error {
+		if bound := u.p.run.bound; bound > 0 && w.Seq > bound {
+			return nil // for the next run of the schedule
+		}
 		if u.p.inflight[w.Record] == nil && len(rows) < room+more {
 			rows = append(rows, w)
 		}
@@ -247,7 +244,7 @@ func (u *unit) takeOff(c claim) error {
 	return nil
 }
 
-// soon returns when a batch has waited long enough to fill, or a record may be tried again; zero: not known.
+// soon returns when a batch has waited long enough to fill, a record may be tried again, or a run is due; zero: not known.
 // What it does not know is found by looking each second.
 func (p *Pipeline) soon() time.Time {
 	p.mu.Lock()
@@ -258,6 +255,12 @@ func (p *Pipeline) soon() time.Time {
 			p.retry = time.Time{}
 		}
 		return t
+	}
+	switch {
+	case p.delivery.Paused != 0:
+		return time.Time{}
+	case p.closed.Load():
+		return p.due
 	}
 	return p.linger
 }

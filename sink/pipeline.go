@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -41,7 +42,11 @@ type Pipeline struct {
 	inflight map[int64]*item
 	// adopting has the app ids that flights are about to adopt, by record.
 	adopting map[string]int64
-	paused   bool
+	// closed: nothing may be sent, by delivery and schedule; set by gate.
+	closed   atomic.Bool
+	delivery state.Delivery
+	due      time.Time // the schedule's next tick
+	run      run
 	linger   time.Time // when the oldest waiting row may wait no longer
 	retry    time.Time // when the first record that failed by itself may be tried again
 
@@ -109,6 +114,15 @@ func (p *Pipeline) open(ctx context.Context) error {
 				return err
 			}
 		}
+		if p.delivery, err = tx.Delivery(p.id); err != nil {
+			return err
+		}
+		if p.spec.Schedule != nil && p.delivery.Since == 0 {
+			p.delivery.Since = time.Now().UnixMilli()
+			if err := tx.PutDelivery(p.id, &p.delivery); err != nil {
+				return err
+			}
+		}
 		counts, err := tx.PendingCounts(p.id)
 		for q, n := range counts {
 			p.queued[q] = n
@@ -148,6 +162,7 @@ func (p *Pipeline) open(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.d.waiting.Add(p.sendable())
+	p.gate()
 	for _, in := range intents {
 		if err := p.settle(ctx, in); err != nil {
 			return err

@@ -30,8 +30,11 @@ type AppStatus struct {
 type PipelineStatus struct {
 	Name       string
 	App        string
-	Paused     bool
-	Changed    bool // its fingerprint differs from that of the start before
+	Paused     time.Time // since when, zero: it is not
+	Schedule   string    // "" for one that sends at once
+	Next       time.Time // tick of the schedule; zero while a run goes on
+	Began, End time.Time // of the last run; it goes on when it did not end since it began
+	Changed    bool      // its fingerprint differs from that of the start before
 	Ledger     state.Ledger
 	Guarded    int64  // stopped by guards
 	Inflight   int    // sent, not answered
@@ -79,9 +82,9 @@ func (p *Pipeline) status() PipelineStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := PipelineStatus{Name: p.spec.Name, App: p.spec.App, Changed: p.changed, Ledger: p.ledger, Inflight: len(p.inflight), Guarded: p.guarded()}
+	p.timing(&s)
 	p.partsMu.Lock()
 	defer p.partsMu.Unlock()
-	s.Paused = p.paused
 	for n, part := range p.parts {
 		s.Partitions = append(s.Partitions, PartitionStatus{n, part.pos.Offset, part.pos.LastID.String(), part.pos.Snapshot})
 		if part.blocked != "" {
@@ -90,6 +93,24 @@ func (p *Pipeline) status() PipelineStatus {
 	}
 	sort.Slice(s.Partitions, func(i, j int) bool { return s.Partitions[i].Partition < s.Partitions[j].Partition })
 	return s
+}
+
+// timing says when a pipeline sends; the caller holds mu.
+func (p *Pipeline) timing(s *PipelineStatus) {
+	at := func(ms int64) time.Time {
+		if ms == 0 {
+			return time.Time{}
+		}
+		return time.UnixMilli(ms).UTC()
+	}
+	s.Paused = at(p.delivery.Paused)
+	if p.spec.Schedule == nil {
+		return
+	}
+	s.Schedule, s.Began, s.End = p.spec.Schedule.String(), at(p.delivery.Started), at(p.delivery.Ended)
+	if !p.going() {
+		s.Next = p.due
+	}
 }
 
 // guarded counts what guards hold back; the caller holds mu.
@@ -103,23 +124,11 @@ func (p *Pipeline) guarded() int64 {
 	return n
 }
 
-// Pause stops sending for one pipeline, or lets it go on; taking in goes on in any case.
-func (e *Engine) Pause(pipeline string, paused bool) error {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return fmt.Errorf("pause: there is no pipeline %q", pipeline)
-	}
-	p.partsMu.Lock()
-	p.paused = paused
-	p.partsMu.Unlock()
-	p.d.wake()
-	return nil
-}
-
 // Progress says how far a pipeline is from a goal.
 type Progress struct {
 	TakenIn bool  // all partitions are at the goal
 	Waiting int64 // wanted states that can be sent and are not answered
+	Paused  bool  // by a person: what waits is accounted for
 	// What waits for a person or another event: it is accounted for, and does not keep a pipeline from being caught up.
 	Held, Guarded, Parked, Rejected int64
 }
@@ -144,6 +153,9 @@ func (e *Engine) Progress(pipeline string, goal map[int]int64) (Progress, error)
 		}
 	}
 	g.Waiting = p.ledger.Pending - (g.Guarded - p.queued[state.Guarded])
+	if g.Paused = p.delivery.Paused != 0; g.Paused {
+		g.Waiting = int64(len(p.inflight))
+	}
 	return g, nil
 }
 

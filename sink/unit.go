@@ -166,8 +166,11 @@ func (p *Pipeline) follow(u *unit) {
 	p.d.waiting.Add(p.sendable() - before)
 }
 
-// sendable counts what waits and is not stopped by a guard.
+// sendable counts what waits and is not stopped: by a guard, a pause, a schedule.
 func (p *Pipeline) sendable() (n int64) {
+	if p.closed.Load() {
+		return 0
+	}
 	for q, rows := range p.queued {
 		q := state.Queue(q)
 		if q.Ready() && (q.Approved() || !p.guards[q.Kind()].Tripped) {

@@ -258,6 +258,25 @@ func readGuard(pipeline int64, row []byte) (g Guard, ok bool) {
 	return g, r.ok()
 }
 
+func (w *writer) delivery(pipeline int64, d *Delivery) []byte {
+	w.start()
+	for _, n := range []int64{d.Paused, d.Started, d.Ended, d.Since} {
+		w.int(n)
+	}
+	return w.seal(pipeline, nil)
+}
+
+func readDelivery(pipeline int64, row []byte) (d Delivery, ok bool) {
+	var r reader
+	if !r.open(pipeline, nil, row) {
+		return d, false
+	}
+	for _, n := range []*int64{&d.Paused, &d.Started, &d.Ended, &d.Since} {
+		*n = r.int()
+	}
+	return d, r.ok()
+}
+
 func (w *writer) pipeline(p *Pipeline) []byte {
 	w.start()
 	w.text(p.Fingerprint)

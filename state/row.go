@@ -13,6 +13,15 @@ type Pipeline struct {
 	Ledger  Ledger
 }
 
+// Delivery is what is known of when a pipeline sends; times are Unix ms, 0 for never.
+type Delivery struct {
+	Paused int64 // since when, 0: it is not
+	// Started and Ended are of the last run of a schedule; one that is going on has not Ended since it Started.
+	Started, Ended int64
+	// Since is the moment after which the next tick counts: a tick before now is missed, and made good by one run.
+	Since int64
+}
+
 // Position is how far one pipeline has taken in one partition.
 type Position struct {
 	Topic      string

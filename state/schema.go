@@ -2,7 +2,7 @@ package state
 
 // schemaVersion is kept in the file's user_version; application in its application_id ("pnst").
 const (
-	schemaVersion = 3
+	schemaVersion = 4
 	application   = 0x706e7374
 )
 
@@ -34,4 +34,7 @@ CREATE INDEX leaving_record ON leaving (pipeline, record);
 `, `
 DROP TABLE history;
 CREATE TABLE history (id INTEGER PRIMARY KEY, pipeline INTEGER NOT NULL, time INTEGER NOT NULL, body BLOB NOT NULL);
+`, `
+CREATE TABLE delivery (pipeline INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE INDEX quarantine_code ON quarantine (pipeline, code, id);
 `}

@@ -135,6 +135,28 @@ func (t *sqliteTx) PutGuard(pipeline int64, kind Kind, g *Guard) error {
 	return t.exec("write guard", "INSERT OR REPLACE INTO guard (pipeline, kind, body) VALUES (?, ?, ?)", pipeline, kind, t.w.guard(pipeline, g))
 }
 
+func (t *sqliteTx) Delivery(pipeline int64) (d Delivery, err error) {
+	err = t.q.rows("SELECT body FROM delivery WHERE pipeline=?", []any{pipeline}, func(scan func(...any) error) error {
+		var body sql.RawBytes
+		if err := scan(&body); err != nil {
+			return err
+		}
+		var ok bool
+		if d, ok = readDelivery(pipeline, body); !ok {
+			return t.damaged("delivery", pipeline)
+		}
+		return nil
+	})
+	if err != nil {
+		return d, t.fail("read delivery", err)
+	}
+	return d, nil
+}
+
+func (t *sqliteTx) PutDelivery(pipeline int64, d *Delivery) error {
+	return t.exec("write delivery", "INSERT OR REPLACE INTO delivery (pipeline, body) VALUES (?, ?)", pipeline, t.w.delivery(pipeline, d))
+}
+
 func (t *sqliteTx) MaxSeq() (int64, error) {
 	return t.count("SELECT coalesce(max(seq), 0) FROM pending")
 }

@@ -131,6 +131,11 @@ type Tx interface {
 	HistoryOf(pipeline int64, s *Shadow, limit int, f func(time int64, c *Changed) error) error
 	// ScanHistory returns up to limit rows with an ID below before, newest first.
 	ScanHistory(pipeline, before int64, limit int, f func(*History) error) error
+
+	// Delivery returns what is known of when a pipeline sends.
+	Delivery(pipeline int64) (Delivery, error)
+	PutDelivery(pipeline int64, d *Delivery) error
+
 	// MaxSeq returns the highest Seq in use.
 	MaxSeq() (int64, error)
 }

@@ -22,6 +22,7 @@ const (
 	askApprove = "guard/approve"
 	askHolds   = "hold/list"
 	askResolve = "hold/resolve"
+	askTiming  = "timing"
 	askBackup  = "state/backup"
 	askHistory = "history"
 )
@@ -136,6 +137,8 @@ func (rt *plant) answer(ctx context.Context, question string, body json.RawMessa
 			return nil, err
 		}
 		return rt.approve(ctx, a)
+	case askTiming:
+		return rt.timing(ctx, body)
 	case askHolds, askResolve:
 		var q holdQuery
 		if err := json.Unmarshal(body, &q); err != nil {

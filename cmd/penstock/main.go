@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // schedules name zones, and the machine may have none
 
 	"github.com/spf13/cobra"
 

@@ -30,6 +30,7 @@ type plant struct {
 	watch   *schemaWatch // nil where nothing runs
 	started time.Time
 	running bool // and not merely opened for a command
+	atOnce  bool // schedules are passed over: what is taken in is sent
 	adopt   bool // go on where log and state differ: an operator has decided so
 
 	mu     sync.Mutex
@@ -175,6 +176,10 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 	opts := sink.Options{Store: rt.store, Apps: rt.apps, Log: slog.Default(), Failpoint: failpoint,
 		History: sink.HistoryOptions{Keep: rt.State.History.Keep, Bytes: rt.State.History.MaxSize}}
 	for _, pipe := range rt.Pipelines {
+		var schedule sink.Schedule
+		if pipe.Run != nil && !rt.atOnce {
+			schedule = pipe.Run
+		}
 		prog := programs[pipe.Name]
 		if rt.part == partSink { // where capture runs too, it sees a new version before
 			prog.moved = func(t *change.Table) { rt.watch.table(pipe.From.Source, t) }
@@ -193,7 +198,7 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 				return rt.log.Schema(ctx, pipe.From.Source, topic, version)
 			},
 			OnDelete: pipe.On.Delete, OnLeave: pipe.On.Leave, OnAppDelete: pipe.On.AppDelete,
-			MatchFirst: rt.matchFirst(ctx, pipe), Linger: pipe.Deliver.Linger,
+			MatchFirst: rt.matchFirst(ctx, pipe), Linger: pipe.Deliver.Linger, Schedule: schedule,
 			Guard: sink.Guard{Deletes: sink.Quota(pipe.Guard.MaxDeletes), Changes: sink.Quota(pipe.Guard.MaxChanges), Creates: sink.Quota(pipe.Guard.MaxCreates)},
 		})
 	}

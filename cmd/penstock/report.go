@@ -63,7 +63,7 @@ type pipelineReport struct {
 	Type      string         `json:"type"`
 	Pipeline  string         `json:"pipeline"`
 	App       string         `json:"app"`
-	State     string         `json:"state"` // running, paused, blocked
+	State     string         `json:"state"` // running, paused, scheduled (between two runs), blocked, failed, stopped
 	Detail    string         `json:"detail,omitempty"`
 	LagEvents int64          `json:"lag_events"`         // in the stream and not taken in
 	InFlight  int            `json:"in_flight"`          // sent and not answered
@@ -73,6 +73,17 @@ type pipelineReport struct {
 	Warnings  []string       `json:"warnings,omitempty"` // what a changed schema breaks
 	Changed   bool           `json:"changed"`            // its rules differ from those of the start before
 	Where     []partPosition `json:"partitions"`         // how far each partition was taken in
+	Paused    *time.Time     `json:"paused_since,omitempty"`
+	Schedule  *scheduleTimes `json:"schedule,omitempty"`
+}
+
+// scheduleTimes is when a pipeline with a schedule sends.
+type scheduleTimes struct {
+	Run     string    `json:"run"`            // as it is written
+	Next    time.Time `json:"next,omitzero"`  // not there while a run goes on
+	Began   time.Time `json:"began,omitzero"` // the last run
+	Ended   time.Time `json:"ended,omitzero"` // the last run that has ended
+	Running bool      `json:"running"`        // a run goes on
 }
 
 type partPosition struct {
@@ -177,13 +188,21 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 		Type: "pipeline", Pipeline: st.Name, App: st.App, State: "running", InFlight: st.Inflight, Guarded: st.Guarded, Changed: st.Changed,
 		Events: eventsOf(&st.Ledger), Keys: keysOf(&st.Ledger.Keys), Where: []partPosition{},
 	}
+	if !st.Paused.IsZero() {
+		p.Paused = &st.Paused
+	}
+	if st.Schedule != "" {
+		p.Schedule = &scheduleTimes{st.Schedule, st.Next, st.Began, st.End, st.Began.After(st.End)}
+	}
 	switch {
 	case !rt.running:
 		p.State = "stopped"
 	case st.Blocked != "":
 		p.State, p.Detail = "blocked", st.Blocked
-	case st.Paused:
+	case !st.Paused.IsZero():
 		p.State = "paused"
+	case st.Schedule != "" && !p.Schedule.Running:
+		p.State = "scheduled"
 	}
 	if failed := rt.pipelineFailure(st.Name); failed != nil {
 		p.State, p.Detail = "failed", failed.Error()
@@ -311,6 +330,12 @@ func (c *cli) writeReport(r *report) error {
 		}
 		e, k := p.Events, p.Keys
 		fmt.Fprintf(c.out, ", %d events behind, %d in flight, %d stopped by guards\n", p.LagEvents, p.InFlight, p.Guarded)
+		if p.Paused != nil {
+			fmt.Fprintf(c.out, "  paused since %s: %d records wait for penstock resume %s\n", p.Paused.Format(time.RFC3339), e.Pending, p.Pipeline)
+		}
+		if s := p.Schedule; s != nil {
+			fmt.Fprintf(c.out, "  schedule %s: %s\n", s.Run, s)
+		}
 		fmt.Fprintf(c.out, "  events: %d taken in = %d applied + %d unchanged + %d superseded + %d filtered + %d rejected + %d held + %d waiting + %d pending\n",
 			e.TakenIn, e.Applied, e.Unchanged, e.Superseded, e.Filtered, e.Rejected, e.Held, e.Waiting, e.Pending)
 		fmt.Fprintf(c.out, "  keys: %d in sync, %d pending, %d unknown, %d rejected, %d held, %d waiting, %d excluded, %d removed, %d absent; %d have a record in the app\n",
@@ -320,6 +345,20 @@ func (c *cli) writeReport(r *report) error {
 		}
 	}
 	return nil
+}
+
+func (s *scheduleTimes) String() string {
+	last := "no run yet"
+	switch {
+	case s.Running:
+		return "a run goes on since " + s.Began.Format(time.RFC3339)
+	case !s.Began.IsZero():
+		last = fmt.Sprintf("last run %s to %s", s.Began.Format(time.RFC3339), s.Ended.Format(time.RFC3339))
+	}
+	if s.Next.IsZero() {
+		return last
+	}
+	return fmt.Sprintf("next run %s, %s", s.Next.Format(time.RFC3339), last)
 }
 
 // keyJSON is a source key in an answer: the message key as it is, null where there is none.

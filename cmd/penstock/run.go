@@ -21,7 +21,8 @@ func (c *cli) runCommand() *cobra.Command {
 		Long: `Capture the sources, keep the log and push into the apps, in one process, until stopped.
 
 With --until-caught-up the goal is what was committed at the sources when it started (and the snapshot): that is delivered or accounted for,
-then a summary is printed and the command ends with 0, or with 3 when records are quarantined, held or stopped by a guard.`,
+then a summary is printed and the command ends with 0, or with 3 when records are quarantined, held, stopped by a guard or wait in a paused pipeline.
+Schedules are not waited for: what is taken in is sent.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.timeout != 0 && !o.untilCaughtUp {
 				return &exit{exitUsage, errors.New("--timeout goes with --until-caught-up")}
@@ -95,7 +96,7 @@ func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) er
 		return err
 	}
 	defer rt.close()
-	rt.running, rt.adopt = true, o.adopt
+	rt.running, rt.adopt, rt.atOnce = true, o.adopt, o.untilCaughtUp
 	if err := rt.openStream(ctx); err != nil {
 		return err
 	}
@@ -189,6 +190,10 @@ func (c *cli) summary(r *report) error {
 			e := p.Events
 			fmt.Fprintf(c.out, "%s: caught up; %d events taken in: %d applied, %d unchanged, %d superseded, %d filtered, %d rejected, %d held, %d waiting, %d pending; %d records in the app\n",
 				p.Pipeline, e.TakenIn, e.Applied, e.Unchanged, e.Superseded, e.Filtered, e.Rejected, e.Held, e.Waiting, e.Pending, p.Keys.InApp)
+		}
+		if p.Paused != nil && p.Events.Pending > 0 {
+			left = append(left, fmt.Sprintf("%s is paused since %s and %d records wait (penstock resume %s)", p.Pipeline, p.Paused.Format(time.RFC3339), p.Events.Pending, p.Pipeline))
+			continue
 		}
 		if p.Keys.Rejected > 0 || p.Events.Held > 0 || p.Guarded > 0 {
 			left = append(left, fmt.Sprintf("%s has %d records in quarantine, %d held, %d stopped by guards", p.Pipeline, p.Keys.Rejected, p.Events.Held, p.Guarded))

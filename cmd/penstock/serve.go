@@ -144,7 +144,12 @@ func (p process) Status(ctx context.Context) (ops.Status, error) {
 		r := &report.Pipelines[i]
 		e, k := r.Events, r.Keys
 		lag := rt.pipelineLag(r)
+		var next, began *float64
+		if r.Schedule != nil {
+			next, began = seconds(r.Schedule.Next), seconds(r.Schedule.Began)
+		}
 		st.Pipelines = append(st.Pipelines, ops.Pipeline{
+			Paused: r.Paused, NextRun: next, LastRun: began,
 			Name: r.Pipeline, App: r.App, Object: objects[r.Pipeline], State: r.State, Detail: r.Detail, LagSeconds: &lag, Warnings: r.Warnings,
 			Events: map[string]uint64{
 				"taken_in": uint64(e.TakenIn), "applied": uint64(e.Applied), "unchanged": uint64(e.Unchanged), "superseded": uint64(e.Superseded),
@@ -158,6 +163,15 @@ func (p process) Status(ctx context.Context) (ops.Status, error) {
 		})
 	}
 	return st, nil
+}
+
+// seconds is a time since 1970, nil for none.
+func seconds(t time.Time) *float64 {
+	if t.IsZero() {
+		return nil
+	}
+	s := float64(t.UnixMilli()) / 1000
+	return &s
 }
 
 // pipelineLag is how long the oldest of what a pipeline has not sent has been waiting,

@@ -67,6 +67,7 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 	}
 	move := &state.Move{Token: change.NewID(4, 4, 4, 4), Displaced: true, Time: 1, Key: []byte("k")}
 	deferred := &state.Deferred{Key: []byte("k"), Partition: 2, Time: 5, Event: []byte("e")}
+	delivery := state.Delivery{Paused: 1, Started: 2, Ended: 3, Since: 4}
 	guard := state.Guard{Tripped: true, Since: 1, Base: 2, Sent: []state.Minute{{At: 3, N: 4}}}
 	id := update(t, s, "rows", func(tx state.Tx, id int64) error {
 		if err := tx.PutShadow(id, shadow); err != nil {
@@ -77,7 +78,7 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 		p, err := tx.Pipeline("rows")
 		p.Fingerprint, p.Layouts, p.Ledger = "print", [][]string{{"a", "b"}, {}}, state.Ledger{Taken: 3, Keys: state.Keys{InApp: -2}}
 		return errors.Join(err, tx.PutPipeline(&p), tx.PutPending(id, pending), tx.PutIntent(id, intent), tx.PutQuarantine(id, quarantine), tx.PutMove(id, move), tx.PutDeferred(id, deferred),
-			tx.PutGuard(id, state.Delete, &guard), tx.PutLeaving(id, "k", shadow.ID))
+			tx.PutGuard(id, state.Delete, &guard), tx.PutDelivery(id, &delivery), tx.PutLeaving(id, "k", shadow.ID))
 	})
 	closeStore(t, s)
 	s = open(t)
@@ -97,7 +98,9 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 		check(found, quarantine)
 		g, err3 := tx.Guard(id, state.Delete)
 		check(g, guard)
-		err = errors.Join(err, err2, err3,
+		d, err4 := tx.Delivery(id)
+		check(d, delivery)
+		err = errors.Join(err, err2, err3, err4,
 			tx.Shadows(id, [][]byte{shadow.Key, []byte("none")}, seen), tx.ShadowsByID(id, []int64{shadow.ID}, seen), tx.ScanShadows(id, 0, 10, seen),
 			tx.PendingByRecord(id, []int64{shadow.ID}, func(p *state.Pending) error { n++; check(p, pending); return nil }),
 			tx.Intents(id, func(in *state.Intent) error {
