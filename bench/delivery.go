@@ -37,7 +37,7 @@ func (s *suite) delivery(ctx context.Context) (err error) {
 	if err := d.exec(ctx, postgresTable); err != nil {
 		return err
 	}
-	crm, err := newCRM(ctx)
+	crm, err := newCRM(ctx, simulator.Options{NoLimits: true})
 	if err != nil {
 		return err
 	}
@@ -141,20 +141,21 @@ func (s *suite) singleCommits(ctx context.Context, d *postgresDatabase, crm *crm
 	return late, err
 }
 
-// crm is the simulator of HubSpot without request limits.
+// crm is the simulator of HubSpot.
 type crm struct {
 	sim    *simulator.Server
 	server *http.Server
 	url    string
 }
 
-func newCRM(ctx context.Context) (*crm, error) {
+func newCRM(ctx context.Context, o simulator.Options) (*crm, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	c := &crm{url: "http://" + l.Addr().String()}
-	c.sim = simulator.New(hubspot.New(), simulator.Options{NoLimits: true, Data: strings.NewReader(contactProperties)})
+	o.Data = strings.NewReader(contactProperties)
+	c.sim = simulator.New(hubspot.New(), o)
 	c.server = &http.Server{Handler: c.sim, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		if err := c.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {

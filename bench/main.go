@@ -24,6 +24,7 @@ import (
 type suite struct {
 	rows    int           // changes that a database has for each run
 	keys    int           // records of the sink's runs
+	shadow  int           // records of the state that is measured
 	runs    int           // of each variant; figures are medians
 	latency time.Duration // length of one run of single commits
 	big     int64         // bytes of the log that a start after kill -9 finds; 0: not measured
@@ -47,6 +48,8 @@ func benchmarks() []benchmark {
 		{"mysql", (*suite).mysql},
 		{"sink", (*suite).sink},
 		{"latency", (*suite).delivery},
+		{"quota", (*suite).quota},
+		{"shadows", (*suite).shadows},
 		{"memory", (*suite).memory},
 		{"restart", (*suite).restart},
 	}
@@ -77,6 +80,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	markdown := flags.String("markdown", "", "file for the table, as Markdown")
 	flags.IntVar(&s.rows, "rows", 1_000_000, "changes in the database for each run")
 	flags.IntVar(&s.keys, "keys", 200_000, "records in the sink's runs")
+	flags.IntVar(&s.shadow, "shadows", 1_000_000, "records of the state whose size is measured")
 	flags.IntVar(&s.runs, "runs", 5, "runs of each variant, at most 10")
 	flags.DurationVar(&s.latency, "latency", time.Minute, "length of a run of single commits")
 	flags.Int64Var(&s.big, "big", 5<<30, "bytes in the log for the start after kill -9")

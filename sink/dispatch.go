@@ -245,7 +245,7 @@ func (d *dispatcher) start(ctx context.Context, p *Pipeline, lane state.Lane) (m
 	l := d.limits(p.spec.Object)
 	keep := 0
 	if lane == state.Backfill {
-		keep = l.Calls / 10 // for live changes
+		keep = l.Calls / 100 // for live changes; calls are spread, so that another is never far
 	}
 	d.mu.Lock()
 	n, wait := d.reserve(l, l.Concurrent, keep)
