@@ -42,6 +42,7 @@ type Spec struct {
 	// MatchFirst: look up Match before each create, since the app does not keep it unique.
 	MatchFirst bool
 	Linger     time.Duration
+	Rows       Rows     // nil: rows are not read again
 	Schedule   Schedule // nil: what is taken in is sent at once
 	Guard      Guard
 }
@@ -116,9 +117,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	errs := make([]error, 0, len(e.apps))
 	var mu sync.Mutex
-	for _, d := range e.apps {
+	start := func(run func(context.Context) error) {
 		wg.Go(func() {
-			if err := d.run(ctx); err != nil {
+			if err := run(ctx); err != nil {
 				mu.Lock()
 				errs = append(errs, err)
 				mu.Unlock()
@@ -135,6 +136,14 @@ func (e *Engine) Run(ctx context.Context) error {
 			stop()
 		}
 	})
+	for _, d := range e.apps {
+		start(d.run)
+	}
+	for _, p := range e.order {
+		if p.spec.Rows != nil {
+			start(p.reselect)
+		}
+	}
 	wg.Wait()
 	stop()
 	keeper.Wait()

@@ -8,5 +8,6 @@ var Failpoints = []string{
 	"dispatch.before_call", "dispatch.after_call",
 	"dispatch.before_record", "dispatch.after_record",
 	"sweep.before_commit", "sweep.after_commit",
+	"reselect.before_commit", "reselect.after_commit",
 	"start.after_intents",
 }

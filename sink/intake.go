@@ -224,7 +224,7 @@ func (p *Pipeline) evaluate(ctx context.Context, part *partition, t *taken, key,
 	part.worker.Eval(e, r)
 	t.outcome, t.reason, t.message = r.Outcome, r.Reason, strings.Clone(r.Message)
 	if r.Outcome == Reselect {
-		t.outcome, t.reason, t.message = Rejected, "needs_reselect", "the database left out a value that did not change, and the transform needs it"+mendUnchanged
+		t.outcome, t.reason, t.message = Rejected, needsReselect, "the database left out a value that did not change, and the transform needs it"+mendUnchanged
 	}
 	if r.Outcome != Pass {
 		return nil
@@ -399,7 +399,7 @@ func (u *unit) decide(r *rec, partition int, t *taken) error {
 		}
 	}
 	if t.lacks(r) {
-		t.outcome, t.reason = Rejected, "needs_reselect"
+		t.outcome, t.reason = Rejected, needsReselect
 		t.message = "the database left out a value that did not change, and the app has no record that has it" + mendUnchanged
 		return u.reject(r, partition, t)
 	}

@@ -87,30 +87,32 @@ func (m *model) image(was mrow, r *mrow) change.Row {
 func poisoned(ver string) bool { return strings.HasSuffix(ver, "3") }
 
 type model struct {
-	t      *testing.T
-	rnd    *rand.Rand
-	s      *shop
-	p      *plant
-	v      *sinktest.Vendor
-	rows   map[int]*mrow // by id
-	byCode bool          // the app's key is the code
-	poison bool          // the vendor refuses some
-	toast  bool          // updates leave out what they do not change
-	space  int           // keys are up to this one
-	dirty  int           // one in so many has no e-mail
-	pauses bool          // sending is paused at times
-	people bool          // someone archives records in the app
-	gone   map[int]bool  // of them: the rows' ident
-	ident  int
-	logs   sync.Mutex
-	log    []string
-	mu     sync.Mutex
-	vers   map[string]int    // by app id: highest version seen
-	owner  map[string]string // ident by app id
-	crash  int               // in how many failpoints
-	dead   bool
-	faults atomic.Bool
-	luck   *rand.Rand // of faults and crashes, so that the table's history depends on the seed alone; mu's
+	t       *testing.T
+	rnd     *rand.Rand
+	s       *shop
+	p       *plant
+	v       *sinktest.Vendor
+	rows    map[int]*mrow // by id
+	byCode  bool          // the app's key is the code
+	poison  bool          // the vendor refuses some
+	toast   bool          // updates leave out what they do not change
+	space   int           // keys are up to this one
+	dirty   int           // one in so many has no e-mail
+	rereads bool          // rows that lack something are read again
+	table   sync.Mutex    // rows and s
+	pauses  bool          // sending is paused at times
+	people  bool          // someone archives records in the app
+	gone    map[int]bool  // of them: the rows' ident
+	ident   int
+	logs    sync.Mutex
+	log     []string
+	mu      sync.Mutex
+	vers    map[string]int    // by app id: highest version seen
+	owner   map[string]string // ident by app id
+	crash   int               // in how many failpoints
+	dead    bool
+	faults  atomic.Bool
+	luck    *rand.Rand // of faults and crashes, so that the table's history depends on the seed alone; mu's
 }
 
 // errCrash is what a crashing failpoint panics with.
@@ -163,6 +165,10 @@ func newModel(t *testing.T, seed uint64) *model {
 		m.p.spec.Schedule = interval(time.Duration(1+m.rnd.IntN(20)) * time.Second)
 	}
 	m.pauses = m.rnd.IntN(4) == 0
+	if m.toast && m.rnd.IntN(3) > 0 {
+		m.rereads = true
+		m.p.spec.Rows = table{s: m.s, row: m.read, lock: &m.table}
+	}
 	m.p.point = m.failpoint
 	return m
 }
@@ -227,18 +233,23 @@ func (m *model) observe(action sink.Action, id string, fields map[string]string)
 	return nil
 }
 
+// ofEngine tells whether a failpoint is passed by the engine's own goroutines.
+func ofEngine(name string) bool {
+	return strings.HasPrefix(name, "dispatch.") || strings.HasPrefix(name, "reselect.")
+}
+
 func (m *model) failpoint(name string) {
 	m.mu.Lock()
 	hit := m.crash > 0 && m.luck.IntN(m.crash) == 0
 	if hit {
 		m.crash = 0
 	}
-	if hit && strings.HasPrefix(name, "dispatch.") {
+	if hit && ofEngine(name) {
 		m.dead = true
 	}
 	m.mu.Unlock()
 	switch {
-	case hit && strings.HasPrefix(name, "dispatch."):
+	case hit && ofEngine(name):
 		runtime.Goexit() // not the test's goroutine: what it was about to do is not done
 	case hit:
 		panic(errCrash{name})
@@ -317,8 +328,19 @@ func (m *model) key(r *mrow) string {
 	return itoa(r.id)
 }
 
+// read is called with the table locked.
+func (m *model) read(id int) (change.Row, bool) {
+	r := m.rows[id]
+	if r == nil {
+		return nil, false
+	}
+	return r.row(), true
+}
+
 // act does one transaction to the table.
 func (m *model) act() {
+	m.table.Lock()
+	defer m.table.Unlock()
 	s := m.s
 	s.begin()
 	for range 1 + m.rnd.IntN(4) {
@@ -508,6 +530,7 @@ func (m *model) run() {
 	m.mu.Unlock()
 	m.faults.Store(false)
 	m.settle()
+	m.table.Lock()
 	for _, id := range slices.Sorted(maps.Keys(m.rows)) { // what people did is noticed with the next change
 		if r := m.rows[id]; m.gone[r.ident] {
 			r.ver++
@@ -516,6 +539,7 @@ func (m *model) run() {
 			m.logf("touch %+v", *r)
 		}
 	}
+	m.table.Unlock()
 	m.settle()
 	<-time.After(2 * time.Minute)
 	for n := range m.s.parts { // nothing more to read: moves that nobody claims are given up
@@ -603,6 +627,9 @@ func (m *model) check() {
 			continue
 		case r.plan != "test" && r.lacks && listed[r.id] == "needs_reselect":
 			lacking++
+			if m.rereads {
+				m.t.Errorf("row %d was not read again: %+v", id, *r)
+			}
 			continue
 		case r.plan == "test":
 			if have != nil && have["ident"] == itoa(r.ident) {

@@ -47,8 +47,12 @@ type Pipeline struct {
 	delivery state.Delivery
 	due      time.Time // the schedule's next tick
 	run      run
-	linger   time.Time // when the oldest waiting row may wait no longer
-	retry    time.Time // when the first record that failed by itself may be tried again
+	// Of rows that are read again: the entries that were read in vain; lack: there are more.
+	rereads map[int64]reread
+	lack    chan struct{}
+	unread  string    // why rows can't be read again; reselect's own
+	linger  time.Time // when the oldest waiting row may wait no longer
+	retry   time.Time // when the first record that failed by itself may be tried again
 
 	parts     map[int]*partition
 	partsMu   sync.Mutex
@@ -76,7 +80,7 @@ func newPipeline(e *Engine, d *dispatcher, spec Spec) *Pipeline {
 	}
 	return &Pipeline{
 		e: e, d: d, spec: spec, fields: spec.Program.Fields(), whole: d.app.Limits(spec.Object).Whole, print: spec.Program.Fingerprint(),
-		between: newBetween(), inflight: map[int64]*item{}, adopting: map[string]int64{}, parts: map[int]*partition{},
+		between: newBetween(), inflight: map[int64]*item{}, adopting: map[string]int64{}, rereads: map[int64]reread{}, lack: make(chan struct{}, 1), parts: map[int]*partition{},
 	}
 }
 

@@ -24,6 +24,12 @@ func (u *unit) reject(r *rec, partition int, t *taken) error {
 		return err
 	}
 	q.Record, q.Request = r.sh.ID, u.known(r, t)
+	if t.reason == needsReselect {
+		select {
+		case u.p.lack <- struct{}{}:
+		default:
+		}
+	}
 	if err := u.giveUp(r, t); err != nil {
 		return err
 	}
@@ -219,17 +225,11 @@ func (e *Engine) Event(q *state.Quarantine) (*Message, error) { return readEvent
 
 // Replay takes one entry's event in again, with the program of now.
 func (e *Engine) Replay(ctx context.Context, pipeline string, id int64) error {
-	return e.again(ctx, pipeline, id, "replay", func(p *Pipeline, u *unit, q *state.Quarantine, r *rec, t *taken) error {
+	return e.again(ctx, pipeline, id, "replay", func(_ *Pipeline, u *unit, q *state.Quarantine, r *rec, t *taken) error {
 		if r == nil {
 			return fmt.Errorf("it has no key, so it can't be told apart from newer events: repair the row at the source")
 		}
-		u.ledger.Rejected--
-		r.sh.Rejected, r.dirtySh = false, true
-		t.known = p.remap(q.Layout, q.Request)
-		if err := u.tx.DeleteQuarantine(p.id, id); err != nil {
-			return err
-		}
-		return u.decide(r, q.Partition, t)
+		return u.retake(r, q, t)
 	})
 }
 

@@ -1,10 +1,13 @@
 package sink_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"hash/fnv"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -147,6 +150,51 @@ func (s *shop) marker(kind change.MarkerKind, snapshot string) {
 
 func (s *shop) read(r change.Row, ordinal int) {
 	s.emit(change.Event{Op: change.Read, After: r, ID: change.NewPointID(1, s.commit, 2, uint32(ordinal)), Snapshot: "true"})
+}
+
+// table reads rows again, as they are in the shop now.
+type table struct {
+	s    *shop
+	row  func(id int) (change.Row, bool) // nil, false: it is not there
+	lock sync.Locker                     // held while it is read
+}
+
+func (t table) Rows(_ context.Context, events []*sink.Message) (map[string]*sink.Message, func(context.Context) (map[int]int64, error), error) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	rows := map[string]*sink.Message{}
+	enc := change.NewEncoder(change.Source{Connector: change.Postgres, Name: "shop", Version: "test"})
+	for _, m := range events {
+		var key struct{ ID int }
+		if err := json.Unmarshal(m.Key, &key); err != nil {
+			return nil, nil, err
+		}
+		r, ok := t.row(key.ID)
+		if !ok {
+			continue
+		}
+		e := change.Event{Op: change.Read, Table: customers, After: r, ID: change.NewPointID(1, 1, 1, 0), CommitTime: time.Unix(1700000000, 0)}
+		if err := enc.Encode(&e, time.Unix(1700000001, 0), func(r *change.Record) error {
+			got := &sink.Message{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)}
+			for _, h := range r.Headers {
+				got.Headers = append(got.Headers, change.Header{Key: h.Key, Value: bytes.Clone(h.Value)})
+			}
+			rows[string(m.Key)] = got
+			return nil
+		}); err != nil {
+			return nil, nil, err
+		}
+	}
+	ends := t.s.ends()
+	return rows, func(context.Context) (map[int]int64, error) { return ends, nil }, nil
+}
+
+func (s *shop) ends() map[int]int64 {
+	ends := map[int]int64{}
+	for n, all := range s.parts {
+		ends[n] = int64(len(all))
+	}
+	return ends
 }
 
 // plant is an engine over a state file, with a vendor.

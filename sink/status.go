@@ -37,6 +37,7 @@ type PipelineStatus struct {
 	Changed    bool      // its fingerprint differs from that of the start before
 	Ledger     state.Ledger
 	Guarded    int64  // stopped by guards
+	Reselected int64  // in quarantine until their rows were read again
 	Inflight   int    // sent, not answered
 	Blocked    string // why intake does not take in, "" when it does
 	Partitions []PartitionStatus
@@ -83,6 +84,7 @@ func (p *Pipeline) status() PipelineStatus {
 	defer p.mu.Unlock()
 	s := PipelineStatus{Name: p.spec.Name, App: p.spec.App, Changed: p.changed, Ledger: p.ledger, Inflight: len(p.inflight), Guarded: p.guarded()}
 	p.timing(&s)
+	s.Reselected, _ = p.reselecting(context.Background()) // an error of the state ends the process elsewhere
 	p.partsMu.Lock()
 	defer p.partsMu.Unlock()
 	for n, part := range p.parts {
@@ -153,9 +155,14 @@ func (e *Engine) Progress(pipeline string, goal map[int]int64) (Progress, error)
 		}
 	}
 	g.Waiting = p.ledger.Pending - (g.Guarded - p.queued[state.Guarded])
+	rereads, err := p.reselecting(context.Background())
+	if err != nil {
+		return g, err
+	}
 	if g.Paused = p.delivery.Paused != 0; g.Paused {
 		g.Waiting = int64(len(p.inflight))
 	}
+	g.Waiting += rereads
 	return g, nil
 }
 

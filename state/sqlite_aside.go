@@ -55,6 +55,19 @@ func (t *sqliteTx) QuarantineByID(pipeline, id int64) (found *Quarantine, err er
 	return found, err
 }
 
+func (t *sqliteTx) QuarantineByCode(pipeline int64, code string) (ids []int64, err error) {
+	err = t.q.rows("SELECT id FROM quarantine WHERE pipeline=? AND code=? ORDER BY id", []any{pipeline, code}, func(scan func(...any) error) error {
+		var id int64
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil {
+		return nil, t.fail("read quarantine", err)
+	}
+	return ids, nil
+}
+
 func (t *sqliteTx) ScanQuarantine(pipeline, after int64, limit int, f func(*Quarantine) error) error {
 	return t.quarantine("AND id>? ORDER BY id LIMIT ?", []any{pipeline, after, limit}, f)
 }

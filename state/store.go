@@ -110,6 +110,8 @@ type Tx interface {
 	// QuarantineByRecord returns a record's entry, nil for none.
 	QuarantineByRecord(pipeline, record int64) (*Quarantine, error)
 	QuarantineByID(pipeline, id int64) (*Quarantine, error)
+	// QuarantineByCode returns the IDs of the entries of a code, oldest first.
+	QuarantineByCode(pipeline int64, code string) ([]int64, error)
 	ScanQuarantine(pipeline, after int64, limit int, f func(*Quarantine) error) error
 
 	Moves(pipeline int64, f func(*Move) error) error

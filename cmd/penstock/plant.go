@@ -198,7 +198,7 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 				return rt.log.Schema(ctx, pipe.From.Source, topic, version)
 			},
 			OnDelete: pipe.On.Delete, OnLeave: pipe.On.Leave, OnAppDelete: pipe.On.AppDelete,
-			MatchFirst: rt.matchFirst(ctx, pipe), Linger: pipe.Deliver.Linger, Schedule: schedule,
+			MatchFirst: rt.matchFirst(ctx, pipe), Linger: pipe.Deliver.Linger, Schedule: schedule, Rows: rt.rowsOf(pipe, prog.table),
 			Guard: sink.Guard{Deletes: sink.Quota(pipe.Guard.MaxDeletes), Changes: sink.Quota(pipe.Guard.MaxChanges), Creates: sink.Quota(pipe.Guard.MaxCreates)},
 		})
 	}

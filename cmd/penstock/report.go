@@ -73,8 +73,10 @@ type pipelineReport struct {
 	Warnings  []string       `json:"warnings,omitempty"` // what a changed schema breaks
 	Changed   bool           `json:"changed"`            // its rules differ from those of the start before
 	Where     []partPosition `json:"partitions"`         // how far each partition was taken in
-	Paused    *time.Time     `json:"paused_since,omitempty"`
-	Schedule  *scheduleTimes `json:"schedule,omitempty"`
+	// Reread counts rows in quarantine that are about to be read again.
+	Reread   int64          `json:"read_again,omitempty"`
+	Paused   *time.Time     `json:"paused_since,omitempty"`
+	Schedule *scheduleTimes `json:"schedule,omitempty"`
 }
 
 // scheduleTimes is when a pipeline with a schedule sends.
@@ -188,6 +190,7 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 		Type: "pipeline", Pipeline: st.Name, App: st.App, State: "running", InFlight: st.Inflight, Guarded: st.Guarded, Changed: st.Changed,
 		Events: eventsOf(&st.Ledger), Keys: keysOf(&st.Ledger.Keys), Where: []partPosition{},
 	}
+	p.Reread = st.Reselected
 	if !st.Paused.IsZero() {
 		p.Paused = &st.Paused
 	}
@@ -330,6 +333,9 @@ func (c *cli) writeReport(r *report) error {
 		}
 		e, k := p.Events, p.Keys
 		fmt.Fprintf(c.out, ", %d events behind, %d in flight, %d stopped by guards\n", p.LagEvents, p.InFlight, p.Guarded)
+		if p.Reread > 0 {
+			fmt.Fprintf(c.out, "  %d rows are read again from the source, since a change came without a value that is needed (they are among the rejected)\n", p.Reread)
+		}
 		if p.Paused != nil {
 			fmt.Fprintf(c.out, "  paused since %s: %d records wait for penstock resume %s\n", p.Paused.Format(time.RFC3339), e.Pending, p.Pipeline)
 		}

@@ -112,8 +112,11 @@ func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) er
 		if err := rt.describe(ctx); err != nil {
 			return err
 		}
-	} else if err := rt.openEngine(ctx, true); err != nil {
-		return err
+	} else {
+		if err := rt.openEngine(ctx, true); err != nil {
+			return err
+		}
+		rt.checkRows(ctx)
 	}
 	if err := c.refuse(p); err != nil {
 		return err
