@@ -205,7 +205,7 @@ func TestPublications(t *testing.T) {
 
 // TestEncodings: a database's encoding is not the stream's business: it is UTF-8 there.
 func TestEncodings(t *testing.T) {
-	for encoding, text := range map[string]string{"LATIN1": "Größe ½", "EUC_JP": "日本語", "WIN1251": "Привет", "SQL_ASCII": "é☃"} {
+	for encoding, text := range map[string]string{"LATIN1": "Größe ½", "EUC_JP": "日本語", "WIN1251": "Привет", "WIN1252": "Größe €", "SQL_ASCII": "é☃"} {
 		t.Run(encoding, func(t *testing.T) {
 			d := newEncoded(t, encoding)
 			d.exec(t, createItems, "INSERT INTO items VALUES (1, '"+text+"', 1)")
