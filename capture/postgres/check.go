@@ -20,10 +20,11 @@ func (s *Source) problems(srv *server, r *resume) []*capture.Problem {
 		return []*capture.Problem{{Code: "E0442", What: "the server is a standby",
 			Fix: "point the url at the primary, or name all servers and let the primary be chosen: postgres://...@host1,host2/database?target_session_attrs=read-write"}}
 	}
-	out := s.serverProblems(srv)
-	out = append(out, s.positionProblems(srv, r)...)
+	out := append(s.serverProblems(srv), s.tableProblems(srv)...)
+	if p := s.positionProblems(srv, r); len(p) > 0 {
+		return append(out, p...) // its slot and publication do not compare with ours
+	}
 	out = append(out, s.slotProblems(srv, r)...)
-	out = append(out, s.tableProblems(srv)...)
 	out = append(out, s.publicationProblems(srv, r)...)
 	return append(out, s.settingProblems(srv)...)
 }

@@ -141,7 +141,8 @@ func (r *resume) publish(srv *server) error {
 	if err != nil {
 		return fmt.Errorf("write resume point: %w", err)
 	}
-	p.text, r.Published = text, p
+	p.text = text
+	r.Published = p
 	return nil
 }
 

@@ -8,8 +8,15 @@ import (
 )
 
 func TestResume(t *testing.T) {
+	known := &resume{Snapshot: snapshotDone, LSN: 7}
+	if err := known.publish(&server{version: 180001, publication: &publicationInfo{oid: 4000000001, xmin: 8}, relations: []*relationInfo{{oid: 5, member: 4000000000}, {oid: 6}}}); err != nil {
+		t.Fatal(err)
+	}
+	if p := known.Published; p.Server != 18 || p.OID != 4000000001 || p.XMin != 8 || p.Members.of(5) != 4000000000 || p.Members.of(6) != 0 {
+		t.Errorf("got %+v", p)
+	}
 	for _, r := range []*resume{
-		{},
+		{}, known,
 		{System: "7123", Timeline: 3, Epoch: 1, Attempt: 2, Snapshot: snapshotDone, LSN: 1<<40 + 0xabc, Last: 0x10, Tables: []uint32{16384, 4000000000}, Keys: map[uint32][]string{16384: {"a", "b"}, 17: nil}},
 	} {
 		text := r.appendTo(nil)

@@ -106,11 +106,15 @@ func Toxiproxy(ctx context.Context, opts ...Option) (*Server, error) {
 // Start starts a server by name: a kind, followed by a version where there is
 // a choice ("postgres17"; "postgres" alone is the newest). It returns when the
 // server answers, and leaves nothing behind when it does not.
-func Start(ctx context.Context, name string, opts ...Option) (_ *Server, err error) {
+func Start(ctx context.Context, name string, opts ...Option) (*Server, error) {
 	kind, software, err := lookup(name)
 	if err != nil {
 		return nil, err
 	}
+	return start(ctx, name, kind, software, opts)
+}
+
+func start(ctx context.Context, name, kind string, software software, opts []Option) (_ *Server, err error) {
 	s := &Server{Kind: kind, software: software, options: newOptions(opts)}
 	defer func() {
 		if err != nil {

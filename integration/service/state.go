@@ -51,8 +51,8 @@ func (s *Server) remember() error {
 
 // name is the name that Start takes.
 func (s *Server) name() string {
-	if p, ok := s.software.(postgres); ok {
-		return KindPostgres + p.major
+	if p, ok := s.software.(interface{ version() postgres }); ok {
+		return KindPostgres + p.version().major
 	}
 	return s.Kind
 }
