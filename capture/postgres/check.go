@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -26,6 +27,11 @@ func (s *Source) problems(srv *server, r *resume) []*capture.Problem {
 	}
 	out = append(out, s.slotProblems(srv, r)...)
 	out = append(out, s.publicationProblems(srv, r)...)
+	if r.placed() && s.cfg.OnMaxRetainedWAL == CeilingStop {
+		if p := s.ceilingProblem(srv); p != nil {
+			out = append(out, p)
+		}
+	}
 	return append(out, s.settingProblems(srv)...)
 }
 
@@ -50,7 +56,7 @@ func (s *Source) serverProblems(srv *server) (out []*capture.Problem) {
 		add(capture.Problem{Code: "E0476", What: fmt.Sprintf("role %s may have %d sessions, capture needs %d", srv.user, srv.connections, sessions), Fix: fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT -1", role)})
 	}
 	for name := range strings.SplitSeq(standbyNames.Replace(srv.settings["synchronous_standby_names"]), ",") {
-		if name = strings.TrimSpace(name); name == "*" || name != "" && strings.EqualFold(strings.Trim(name, `"`), s.application()) {
+		if name = strings.TrimSpace(name); name == "*" || name != "" && strings.EqualFold(strings.Trim(name, `"`), s.application(forStream)) {
 			add(capture.Problem{Code: "E0477", What: fmt.Sprintf("synchronous_standby_names has %s, which is us too: commits would wait for penstock", name),
 				Fix: "name the standbys alone, for example ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (standby1)'; SELECT pg_reload_conf()"})
 		}
@@ -64,8 +70,6 @@ const sessions = 4
 
 // standbyNames takes off what is around the names in synchronous_standby_names.
 var standbyNames = strings.NewReplacer("FIRST", ",", "ANY", ",", "first", ",", "any", ",", "(", ",", ")", ",")
-
-const mebi = 1 << 20
 
 // settingProblems: settings with which capture works, and may not for long.
 func (s *Source) settingProblems(srv *server) (out []*capture.Problem) {
@@ -90,6 +94,11 @@ func (s *Source) settingProblems(srv *server) (out []*capture.Problem) {
 		warn("W0405", "wal_sender_timeout is 0: the server never notices that a reader is gone, and its slot stays in use", "ALTER SYSTEM SET wal_sender_timeout = '60s'"+reload)
 	case timeout < 10_000:
 		warn("W0406", fmt.Sprintf("wal_sender_timeout is %d ms: a short hold-up of the network or of this machine ends the stream", timeout), "ALTER SYSTEM SET wal_sender_timeout = '60s'"+reload)
+	}
+	for name := range strings.SplitSeq(srv.settings["synchronized_standby_slots"], ",") {
+		if name = strings.Trim(strings.TrimSpace(name), `"`); name != "" && !slices.Contains(srv.standbys, name) {
+			warn("W0409", fmt.Sprintf("synchronized_standby_slots has %s, which no standby uses: nothing is sent until one does", name), "bring the standby back, or ALTER SYSTEM SET synchronized_standby_slots to those that are there"+reload)
+		}
 	}
 	if srv.encoding == "SQL_ASCII" {
 		warn("W0407", "the database's encoding is SQL_ASCII: it takes any bytes, the stream only UTF-8, and a row that is not stops capture", "move the data to a database WITH ENCODING 'UTF8'")

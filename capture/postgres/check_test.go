@@ -126,7 +126,7 @@ func testPositions(t *testing.T, server string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkError(t, src.Check(t.Context(), log.Resume()), []string{"(E0418)", "in use by pid", "from 127.0.0.1, since 2", `"penstock shop"`, "pg_terminate_backend"})
+	checkError(t, src.Check(t.Context(), log.Resume()), []string{"(E0418)", "in use by pid", "from 127.0.0.1, since 2", `"penstock shop stream"`, "pg_terminate_backend"})
 	if err := c.Stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,11 @@ type Config struct {
 	// TransactionMemory is how much memory transactions in progress take before they go
 	// into a file in the data folder: 16MiB by default.
 	TransactionMemory string `hcl:"transaction_memory,optional"`
+	// MaxRetainedWAL is how much WAL the server may keep for the slot: a size such as
+	// 10GiB. OnMaxRetainedWAL is what is done then: warn (the default), stop, or drop
+	// (the slot is given up, and the tables are read again).
+	MaxRetainedWAL   string `hcl:"max_retained_wal,optional"`
+	OnMaxRetainedWAL string `hcl:"on_max_retained_wal,optional"`
 	// TableBlocks are tables under a name that pipelines use.
 	TableBlocks []TableConfig `hcl:"table,block"`
 }
@@ -57,6 +62,13 @@ type TableConfig struct {
 const (
 	SnapshotInitial = "initial"
 	SnapshotNever   = "never"
+)
+
+// Values of Config.OnMaxRetainedWAL.
+const (
+	CeilingWarn = "warn"
+	CeilingStop = "stop"
+	CeilingDrop = "drop"
 )
 
 // Decode reads a source block's body. It has no side effects.
@@ -113,6 +125,7 @@ func (c *Config) problems() (out []configProblem) {
 			add("tables", fmt.Sprintf("Table %q has no schema", p), fmt.Sprintf("Write schema.table, for example %q.", "public."+p))
 		}
 	}
+	out = append(out, c.ceilingProblems()...)
 	if !validSlotName(c.Slot) {
 		add("slot", fmt.Sprintf("%q cannot be a replication slot's name", c.Slot), "Postgres allows lower-case letters, digits and _, at most 63 of them.")
 	}

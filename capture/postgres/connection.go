@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,11 @@ const connectTimeout = 10 * time.Second
 
 // connect opens a session; replication makes it a walsender's.
 func (s *Source) connect(ctx context.Context, replication bool) (*pgconn.PgConn, error) {
+	return s.connectFor(ctx, replication, "")
+}
+
+// connectFor opens a session that has its purpose in its application_name.
+func (s *Source) connectFor(ctx context.Context, replication bool, purpose string) (*pgconn.PgConn, error) {
 	config, err := pgconn.ParseConfig(s.cfg.URL)
 	if err != nil {
 		return nil, errors.New("connect: the url is not a Postgres URL") // the driver's message may quote it
@@ -34,7 +40,12 @@ func (s *Source) connect(ctx context.Context, replication bool) (*pgconn.PgConn,
 	for name, value := range sessionSettings {
 		config.RuntimeParams[name] = value
 	}
-	config.RuntimeParams["application_name"] = s.application()
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = s.application(purpose)
+	}
+	if config.ValidateConnect == nil && manyHosts(config) { // which of them can be written to changes with a failover
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	if replication {
 		config.RuntimeParams["replication"] = "database"
 	}
@@ -45,7 +56,18 @@ func (s *Source) connect(ctx context.Context, replication bool) (*pgconn.PgConn,
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s:%d database %q as %q: %w", config.Host, config.Port, config.Database, config.User, withoutWrapping(err))
 	}
+	if major(conn) >= 17 { // not among sessionSettings, for older servers refuse what they do not know
+		if err := exec(ctx, conn, "SET transaction_timeout = 0"); err != nil {
+			closeConn(conn)
+			return nil, fmt.Errorf("set transaction_timeout: %w", err)
+		}
+	}
 	return conn, nil
+}
+
+// manyHosts tells whether the url names several servers, and not one with and without TLS.
+func manyHosts(config *pgconn.Config) bool {
+	return slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != config.Host || f.Port != config.Port })
 }
 
 // major is the server's major version, 0 where it does not say.
@@ -55,8 +77,28 @@ func major(conn *pgconn.PgConn) int {
 	return n
 }
 
-// application is the name that our sessions have in pg_stat_activity.
-func (s *Source) application() string { return "penstock " + s.name }
+// Purposes of sessions that last.
+const (
+	forStream = "stream"
+	forWatch  = "watch"
+)
+
+// application is the name that our sessions have in pg_stat_activity, unless the url sets one.
+func (s *Source) application(purpose string) string {
+	if config, err := pgconn.ParseConfig(s.cfg.URL); err == nil && config.RuntimeParams["application_name"] != "" {
+		return config.RuntimeParams["application_name"]
+	}
+	name := "penstock " + s.name
+	if purpose != "" {
+		name += " " + purpose
+	}
+	return name[:min(len(name), 63)]
+}
+
+// ours tells whether a session has the name that our stream has.
+func (s *Source) ours(application string) bool {
+	return application == s.application(forStream) || application == s.application("")
+}
 
 // withoutWrapping takes off the driver's own account of where it connected to.
 func withoutWrapping(err error) error {
@@ -111,6 +153,10 @@ func quoteLiteral(s string) string {
 // errEnded: the server ended the stream in good order, as it does when it shuts down.
 var errEnded = errors.New("the server ended the stream")
 
+// errStandby: the server that we streamed from is a standby now, or another one answers
+// that is not promoted yet.
+var errStandby = errors.New("the server is a standby: waiting for its promotion, or for the url to lead to the primary")
+
 // lost tells whether an error means that the connection or the server went away, so
 // that connecting again may help.
 func lost(err error) bool {
@@ -124,9 +170,9 @@ func lost(err error) bool {
 			pg.Code == "57014":                // canceled
 			return true
 		}
-		return false
+		return errors.Is(err, pgconn.ErrReadOnlyConnection) // of one host, and refused by another
 	}
 	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, errEnded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+	return errors.As(err, &network) || errors.Is(err, errStandby) || errors.Is(err, errPublication) || errors.Is(err, pgconn.ErrReadOnlyConnection) || errors.Is(err, errEnded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) || pgconn.SafeToRetry(err)
 }

@@ -89,7 +89,7 @@ func TestReconnect(t *testing.T) {
 	arrived(t, log, n)
 
 	pid := func() string {
-		rows := d.query(t, "SELECT pid FROM pg_stat_replication WHERE application_name = 'penstock shop'")
+		rows := d.query(t, "SELECT pid FROM pg_stat_replication WHERE application_name = 'penstock shop stream'")
 		if len(rows) == 0 {
 			return ""
 		}

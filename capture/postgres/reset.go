@@ -28,6 +28,5 @@ func (s *Source) Reset(ctx context.Context, resumeText []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reset source %s: %w", s.name, err)
 	}
-	fresh := resume{System: srv.system, Timeline: srv.timeline, Epoch: r.Epoch + 1, Attempt: r.Attempt, Snapshot: snapshotReading}
-	return fresh.appendTo(nil), nil
+	return r.again(srv).appendTo(nil), nil
 }

@@ -44,6 +44,27 @@ type published struct {
 	text    []byte // its JSON
 }
 
+// differs tells whether a publication, as membersQuery shows it, is another one or lacks
+// a table. New tables in it are no difference.
+func (p *published) differs(rows [][]string) bool {
+	if p.OID == 0 {
+		return false
+	}
+	if len(rows) == 0 || parseOID(rows[0][0]) != p.OID || parseOID(rows[0][1]) != p.XMin {
+		return true
+	}
+	members := map[uint32]uint32{}
+	for _, row := range rows {
+		members[parseOID(row[2])] = parseOID(row[3])
+	}
+	for i := 0; i+1 < len(p.Members); i += 2 {
+		if members[p.Members[i]] != p.Members[i+1] {
+			return true
+		}
+	}
+	return false
+}
+
 type pairs []uint32
 
 // of returns a table's membership, 0 where none is known.

@@ -33,6 +33,7 @@ type server struct {
 	senders     int
 	connections int // that the role may have at once, -1 for any number
 	encoding    string
+	standbys    []string          // physical slots that are in use
 	pooled      bool              // the session that answers is not the one that was opened
 	settings    map[string]string // numbers in the server's base unit
 
@@ -63,8 +64,9 @@ type slotInfo struct {
 	application, client, since                      string
 	confirmed                                       uint64
 	temporary                                       bool
-	failover                                        bool // copied to standbys (17 on)
-	untouched                                       bool // nobody has read a transaction from it
+	failover                                        bool  // copied to standbys (17 on)
+	retained                                        int64 // bytes of WAL that it holds
+	untouched                                       bool  // nobody has read a transaction from it
 }
 
 // holder says who reads the slot.
@@ -112,7 +114,8 @@ SELECT current_setting('server_version_num'), current_database(), current_user, 
        (SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = current_user), pg_catalog.pg_backend_pid(),
        (SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database WHERE datname = current_database()),
        (SELECT string_agg(name || '=' || COALESCE(setting, ''), E'\n') FROM pg_catalog.pg_settings WHERE name IN ('max_slot_wal_keep_size', 'logical_decoding_work_mem',
-          'wal_sender_timeout', 'idle_replication_slot_timeout', 'synchronous_standby_names', 'synchronized_standby_slots'))`
+          'wal_sender_timeout', 'idle_replication_slot_timeout', 'synchronous_standby_names', 'synchronized_standby_slots')),
+       (SELECT string_agg(slot_name, ',') FROM pg_catalog.pg_replication_slots WHERE slot_type = 'physical' AND active)`
 
 const publicationQuery = `
 SELECT puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, pg_catalog.pg_has_role(pubowner, 'USAGE'), %s, oid, xmin
@@ -125,7 +128,8 @@ WHERE p.pubname = $1 AND (pr.prqual IS NOT NULL OR pr.prattrs IS NOT NULL) ORDER
 
 const slotQuery = `
 SELECT COALESCE(s.plugin, ''), s.slot_type, COALESCE(s.database, ''), COALESCE(s.wal_status, ''), %s, COALESCE(s.active_pid, 0), COALESCE(s.confirmed_flush_lsn, '0/0'), s.temporary,
-       COALESCE(a.application_name, ''), COALESCE(pg_catalog.host(a.client_addr), ''), COALESCE(to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), ''), COALESCE(st.total_txns = 0 AND st.stats_reset IS NULL, false)
+       COALESCE(a.application_name, ''), COALESCE(pg_catalog.host(a.client_addr), ''), COALESCE(to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), ''), COALESCE(st.total_txns = 0 AND st.stats_reset IS NULL, false),
+       CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE COALESCE(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn), 0) END::bigint
 FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid LEFT JOIN pg_catalog.pg_stat_replication_slots st ON st.slot_name = s.slot_name
 WHERE s.slot_name = $1`
 
@@ -155,6 +159,7 @@ func (s *Source) inspect(ctx context.Context) (*server, error) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
 		srv.settings[name] = value
 	}
+	srv.standbys = strings.Split(row[15], ",")
 	srv.messages = &change.Table{Database: srv.database}
 	if srv.version < 140000 || srv.standby {
 		return srv, nil // problems says so; the rest may not work there
@@ -244,6 +249,7 @@ func readSlot(ctx context.Context, conn *pgconn.PgConn, version int, name string
 	slot := &slotInfo{plugin: row[0], kind: row[1], database: row[2], walStatus: row[3], invalidation: row[4], failover: row[5] == "t", temporary: row[8] == "t",
 		application: row[9], client: row[10], since: row[11], untouched: row[12] == "t"}
 	slot.pid, _ = strconv.Atoi(row[6])
+	slot.retained, _ = strconv.ParseInt(row[13], 10, 64)
 	lsn, err := pglogrepl.ParseLSN(row[7])
 	if err != nil {
 		return nil, fmt.Errorf("read slot: %w", err)
@@ -258,7 +264,7 @@ const slotPatience = 10 * time.Second
 
 // waitForSlot waits while the slot is held by a session that has this source's name.
 func (s *Source) waitForSlot(ctx context.Context, srv *server) error {
-	if srv.slot == nil || srv.slot.pid == 0 || srv.slot.application != s.application() {
+	if srv.slot == nil || srv.slot.pid == 0 || !s.ours(srv.slot.application) {
 		return nil
 	}
 	s.setState("waiting", fmt.Sprintf("slot %s is held by pid %d", s.cfg.Slot, srv.slot.pid))

@@ -102,6 +102,22 @@ func (s *Source) createSlot(ctx context.Context, conn *pgconn.PgConn, name strin
 	return uint64(lsn), result.SnapshotName, nil
 }
 
+// ensureFailover makes a slot that was there before one that standbys have too (17 on).
+func (s *Source) ensureFailover(ctx context.Context, srv *server) error {
+	if srv.version < 170000 || srv.slot == nil || srv.slot.failover || srv.slot.temporary {
+		return nil
+	}
+	conn, err := s.connect(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	if err := exec(ctx, conn, "ALTER_REPLICATION_SLOT "+quoteIdentifier(s.cfg.Slot)+" (FAILOVER true)"); err != nil {
+		return fmt.Errorf("make slot %s one that standbys have too: %w", s.cfg.Slot, err)
+	}
+	return nil
+}
+
 // beginWithoutSnapshot makes the slot if it is missing and begins where it stands.
 func (s *Source) beginWithoutSnapshot(ctx context.Context, srv *server, r *resume, out capture.Output) error {
 	if srv.slot != nil {
@@ -167,7 +183,7 @@ func (s *Source) dropSlot(ctx context.Context, conn *pgconn.PgConn) error {
 			}
 			return nil
 		}
-		if slot.application != s.application() || time.Now().After(end) {
+		if !s.ours(slot.application) || time.Now().After(end) {
 			return fmt.Errorf("drop slot %s: it is in use by %s: stop that process first", s.cfg.Slot, slot.holder())
 		}
 		select {

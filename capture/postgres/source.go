@@ -27,6 +27,11 @@ type Source struct {
 	confirmed atomic.Uint64 // the database may forget what is before it
 	received  atomic.Uint64 // what was read
 
+	// ceiling is max_retained_wal in bytes, 0 for none.
+	ceiling int64
+	// ending is why the stream was ended from beside it.
+	ending atomic.Pointer[error]
+
 	walsender int                      // pid of the last session that read the slot, of Run's goroutine
 	versions  map[uint32]*change.Table // the latest of each table, of Run's goroutine
 
@@ -83,6 +88,10 @@ func Open(cfg *Config, name string, opts ...Option) (*Source, error) {
 		s.transactionMemory, _ = parseBytes(c.TransactionMemory) // problems has seen it
 	}
 	s.status.State = "connecting"
+	s.ceiling, _ = parseSize(c.MaxRetainedWAL)
+	if s.ceiling > 0 && s.ceiling < s.retainedWarning {
+		s.retainedWarning = s.ceiling
+	}
 	for _, o := range opts {
 		o(s)
 	}
@@ -168,7 +177,7 @@ func join(found []*capture.Problem) error {
 // Back-off between attempts to connect.
 const (
 	firstWait = 100 * time.Millisecond
-	longWait  = 10 * time.Second
+	longWait  = 5 * time.Second
 )
 
 // Run captures until ctx ends.
@@ -187,11 +196,14 @@ func (s *Source) Run(ctx context.Context, resumeText []byte, out capture.Output)
 			return nil
 		}
 		var down *outputError
+		var found *capture.Problem
 		switch {
 		case err == nil:
 			return nil
 		case errors.As(err, &down):
 			return down.err
+		case errors.As(err, &found) && found.Code == ceilingCode && s.cfg.OnMaxRetainedWAL == CeilingDrop:
+			continue // the next session drops the slot
 		case !lost(err):
 			s.setState("stopped", err.Error())
 			return fmt.Errorf("source %s: %w", s.name, err)
@@ -241,10 +253,20 @@ func (s *Source) session(ctx context.Context, r *resume, out capture.Output) (*r
 	if err != nil {
 		return r, err
 	}
+	if srv.standby && r.placed() {
+		return r, errStandby
+	}
 	if err := s.waitForSlot(ctx, srv); err != nil {
 		return r, err
 	}
 	if err := join(s.problems(srv, r)); err != nil {
+		return r, err
+	}
+	if p := s.ceilingProblem(srv); p != nil && r.placed() {
+		s.log.Warn(p.What + ": the slot is dropped and the tables are read again")
+		r = r.again(srv)
+	}
+	if err := s.ensureFailover(ctx, srv); err != nil {
 		return r, err
 	}
 	if err := s.ensurePublication(ctx, srv); err != nil {
@@ -275,7 +297,11 @@ func (s *Source) session(ctx context.Context, r *resume, out capture.Output) (*r
 			return r, err
 		}
 	}
-	return r, s.stream(ctx, srv, r, out)
+	err = s.stream(ctx, srv, r, out)
+	if ending := s.ending.Swap(nil); ending != nil {
+		err = *ending
+	}
+	return r, err
 }
 
 // Confirm lets the database forget what is durable in the log.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -131,20 +132,28 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p
 
 // watch keeps the figures of Status that only the server knows, until ctx ends. It
 // holds one connection; that it cannot have one is no reason to stop.
-func (s *Source) watch(ctx context.Context) {
+// What it finds that should end the stream does so.
+func (s *Source) watch(ctx context.Context, w *wire, was published) {
 	var conn *pgconn.PgConn
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	for {
 		var err error
 		if conn == nil {
-			conn, err = s.connect(ctx, false)
+			conn, err = s.connectFor(ctx, false, forWatch)
 		}
 		if err == nil {
 			err = s.watchSpilled(ctx, conn)
 		}
 		if err == nil {
-			err = s.watchOnce(ctx, conn)
+			err = s.watchOnce(ctx, conn, was)
+		}
+		var found *capture.Problem
+		if errors.As(err, &found) || errors.Is(err, errPublication) {
+			s.ending.Store(&err)
+			_ = w.conn.Close() // the reader finds out
+			closeConn(conn)
+			return
 		}
 		if err != nil && conn != nil {
 			closeConn(conn)
@@ -161,7 +170,10 @@ func (s *Source) watch(ctx context.Context) {
 	}
 }
 
-func (s *Source) watchOnce(ctx context.Context, conn *pgconn.PgConn) error {
+// errPublication: the next session finds out what it means.
+var errPublication = errors.New("the publication was changed")
+
+func (s *Source) watchOnce(ctx context.Context, conn *pgconn.PgConn, was published) error {
 	rows, err := query(ctx, conn, watchQuery, s.cfg.Slot)
 	if err != nil || len(rows) == 0 {
 		return err
@@ -177,7 +189,7 @@ func (s *Source) watchOnce(ctx context.Context, conn *pgconn.PgConn) error {
 	s.mu.Unlock()
 	text := ""
 	if retained > s.retainedWarning {
-		text = fmt.Sprintf("the server keeps %d MiB of WAL for slot %s: the log takes changes more slowly than the database makes them, or a long transaction is open (SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start)", retained>>20, s.cfg.Slot)
+		text = fmt.Sprintf("the server keeps %d MiB of WAL for slot %s: the log takes changes more slowly than the database makes them, or a long transaction is open", retained>>20, s.cfg.Slot)
 	}
 	s.warn("retained", text)
 	text = ""
@@ -186,6 +198,18 @@ func (s *Source) watchOnce(ctx context.Context, conn *pgconn.PgConn) error {
 	}
 	s.warn("wal_status", text)
 
+	if err := s.watchTransactions(ctx, conn, retained); err != nil {
+		return err
+	}
+	if p := s.aboveCeiling(retained); p != nil {
+		return p
+	}
+	if rows, err = query(ctx, conn, membersQuery, s.cfg.Publication); err != nil {
+		return err
+	}
+	if was.differs(rows) {
+		return errPublication
+	}
 	if rows, err = query(ctx, conn, missingQuery, s.cfg.Publication); err != nil {
 		return err
 	}

@@ -16,10 +16,11 @@ import (
 )
 
 const (
-	// statusInterval is how often the server hears from us; every tenth time it is asked to answer.
-	statusInterval = time.Second
+	// statusInterval is how often the server hears from us and is asked how far it is: while it reads
+	// what others write it says so only then.
+	statusInterval = 250 * time.Millisecond
 	// While nothing is captured, the position moves on with the server's at least this often.
-	idleInterval = time.Second
+	idleInterval = 500 * time.Millisecond
 	idleBytes    = 16 << 20
 )
 
@@ -75,7 +76,7 @@ func (sc *schemas) describe(m *message) {
 
 // stream reads the slot from r on until ctx ends or the connection does.
 func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture.Output) error {
-	conn, err := s.connect(ctx, true)
+	conn, err := s.connectFor(ctx, true, forStream)
 	if err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 		case 'W':
 			s.setState("streaming", "")
 			helpers.Go(func() { s.tell(ctx, w, st.reply) })
-			helpers.Go(func() { s.watch(ctx) })
+			helpers.Go(func() { s.watch(ctx, w, st.r.Published) })
 		case 'd':
 			if err := st.data(body); err != nil {
 				return err
@@ -152,9 +153,9 @@ func newStream(ctx context.Context, s *Source, srv *server, r *resume, out captu
 func (s *Source) tell(ctx context.Context, w *wire, reply <-chan struct{}) {
 	ticker := time.NewTicker(statusInterval)
 	defer ticker.Stop()
-	for n := 0; ; n++ {
+	for {
 		confirmed := s.confirmed.Load()
-		if err := w.standbyStatus(max(s.received.Load(), confirmed), confirmed, n%10 == 9); err != nil {
+		if err := w.standbyStatus(max(s.received.Load(), confirmed), confirmed, true); err != nil {
 			_ = w.conn.Close() // the reader finds out
 			return
 		}
