@@ -36,6 +36,9 @@ func (p *Project) Print(w io.Writer, style Style, diags hcl.Diagnostics) error {
 	return (&Printer{Out: w, Style: style, Dir: p.Dir, Files: p.files}).Print(diags)
 }
 
+// PlaceOf is where a range of the project begins, as seen from the working folder.
+func (p *Project) PlaceOf(rng hcl.Range) string { return (&Printer{Dir: p.Dir}).place(&rng) }
+
 // Print writes diagnostics, each once, in the order of their places.
 func (p *Printer) Print(diags hcl.Diagnostics) error {
 	out := bufio.NewWriter(p.Out)

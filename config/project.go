@@ -27,6 +27,7 @@ type Project struct {
 	State           State
 	Ops             *Ops // nil: no ops block
 	Pipelines       []*Pipeline
+	Tests           []*Test
 	Functions       map[string]*Function
 	// Vars and Locals are var.x and local.x. Sensitive values are marked.
 	Vars, Locals map[string]cty.Value
@@ -71,7 +72,7 @@ var rootSchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
 }}
 
 // later has the blocks that the grammar knows and this version does not do yet.
-var later = map[string]bool{"test": true, "lookup": true, "alert": true}
+var later = map[string]bool{"lookup": true, "alert": true}
 
 // Load reads every *.hcl file of a folder. The project is usable only when the
 // diagnostics have no errors; it is never nil, so that they can be written with their lines.
@@ -167,6 +168,10 @@ func (p *Project) decode(content *hcl.BodyContent) hcl.Diagnostics {
 			diags = append(diags, p.decodeOps(block)...)
 		case "pipeline":
 			diags = append(diags, p.decodePipelines(block)...)
+		case "test":
+			t, ds := decodeTest(block)
+			diags = append(diags, ds...)
+			p.Tests = append(p.Tests, t)
 		default:
 			diags = append(diags, notYet(&rng, fmt.Sprintf("%s blocks", block.Type)))
 		}
@@ -177,7 +182,7 @@ func (p *Project) decode(content *hcl.BodyContent) hcl.Diagnostics {
 // checkNames refuses names that can't be referred to and two blocks of one name.
 // Sources share their names across kinds, for topics are named after them; so do apps.
 func checkNames(block *hcl.Block, named map[string]hcl.Range) hcl.Diagnostics {
-	if later[block.Type] {
+	if later[block.Type] || block.Type == "test" { // a test's name is a sentence: see CheckTests
 		return nil
 	}
 	var diags hcl.Diagnostics

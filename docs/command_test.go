@@ -103,7 +103,7 @@ func takesValue(t *testing.T, command, flag string) bool {
 }
 
 // absent are commands that pages name in order to say that they are not there.
-var absent = regexp.MustCompile("`penstock test` and `snapshot` are not there")
+var absent = regexp.MustCompile("`penstock snapshot` is not there")
 
 func TestCommands(t *testing.T) {
 	n := 0

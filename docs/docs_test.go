@@ -116,7 +116,7 @@ func TestCodes(t *testing.T) {
 		for _, m := range code.FindAllStringSubmatch(text, -1) {
 			used[m[1]] = true
 		}
-	}, "capture", "cmd", "config", "sink", "state", "stream", "transform")
+	}, "capture", "cmd", "config", "sink", "state", "stream", "transform", "trial")
 	listed := map[string]bool{}
 	for _, p := range docs.Errors() {
 		listed[p.Code] = true

@@ -45,7 +45,7 @@ pipeline "fragment" {
 // project is what a fence's text is tried as, and whether against the live servers.
 //
 // A fence with no info string is a whole project. fragment=root has blocks of one,
-// fragment=pipeline the content of a pipeline block; fragment=mysql is like root, but is
+// fragment=pipeline the content of a pipeline block; fragment=test has test blocks of the first example; fragment=mysql is like root, but is
 // only read, since the servers of this test are Postgres.
 func project(p page, f fence) (text string, live bool, err error) {
 	has := func(block string) string {
@@ -111,6 +111,10 @@ func TestExamples(t *testing.T) {
 			}
 			n++
 			t.Run(fmt.Sprintf("%s:%d", p.name, f.line), func(t *testing.T) {
+				if f.info == "fragment=test" {
+					runTests(t, f.text)
+					return
+				}
 				text, live, err := project(p, f)
 				if err != nil {
 					t.Fatal(err)
@@ -134,6 +138,25 @@ func TestExamples(t *testing.T) {
 	}
 	if n < 10 {
 		t.Errorf("found %d examples", n)
+	}
+}
+
+// runTests runs test blocks on the pipeline of the first example; all must pass.
+func runTests(t *testing.T, text string) {
+	t.Helper()
+	dir := t.TempDir()
+	files := map[string]string{"tests.hcl": text}
+	for _, name := range []string{"customers.hcl", "schema.lock.json"} {
+		files[name] = read(t, filepath.Join(root, "examples/customers-to-crm", name))
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, problems, code, err := binary.Output(nil, "test", dir)
+	if err != nil || code != 0 || !strings.Contains(out, "ok  ") {
+		t.Errorf("test ends with %d, %v:\n%s%s", code, err, out, problems)
 	}
 }
 
@@ -178,6 +201,9 @@ func TestProjects(t *testing.T) {
 		validate(t, []string{"SHOP_URL=postgres://shop@127.0.0.1/shop", "HUBSPOT_TOKEN=token"}, "", filepath.Dir(file))
 		if out, _, code, err := binary.Output(nil, "fmt", "--check", filepath.Dir(file)); err != nil || code != 0 {
 			t.Errorf("penstock fmt has something to do in %s: %v", out, err)
+		}
+		if out, problems, code, err := binary.Output(nil, "test", filepath.Dir(file)); err != nil || code != 0 || !strings.Contains(out, "ok  ") {
+			t.Errorf("test ends with %d, %v:\n%s%s", code, err, out, problems)
 		}
 	}
 }

@@ -5,5 +5,5 @@ import "embed"
 
 // Projects has one folder an example.
 //
-//go:embed */*.hcl */*.sql */*.jsonl
+//go:embed */*.hcl */*.sql */*.jsonl */*.json
 var Projects embed.FS

@@ -41,8 +41,13 @@ func fixtureTable() *change.Table {
 	return t.Seal()
 }
 
+// silentApp is an app that can't say what its objects look like.
+type silentApp struct{ sink.App }
+
+func (silentApp) Limits(string) sink.Limits { return sink.Limits{} }
+
 // fixtureApp is an app that only describes its object.
-type fixtureApp struct{ sink.App }
+type fixtureApp struct{ silentApp }
 
 func (fixtureApp) Describe(_ context.Context, object string) (sink.Object, error) {
 	return sink.Object{Name: object, Fields: []sink.ObjectField{
@@ -101,15 +106,17 @@ func fixture(t *testing.T, kind, text string) (*project, string) {
 		if kind == "pipeline" {
 			p.apps[name] = fixtureApp{}
 		} else {
-			p.apps[name] = struct{ sink.App }{} // can't say what its objects look like
+			p.apps[name] = silentApp{}
 		}
 	}
 	for name := range p.sources {
 		p.tables[name] = []*change.Table{fixtureTable()}
 	}
-	if _, err := p.compile(t.Context(), p.live, nil); err != nil {
+	programs, err := p.compile(t.Context(), p.live, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
+	p.cases(programs)
 	var out bytes.Buffer
 	if err := p.Print(&out, config.Plain, p.shown()); err != nil {
 		t.Fatal(err)

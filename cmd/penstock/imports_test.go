@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"stream/streamtest":   {"stream", "change"},
 	"transform":           {"change", "config"},
 	"schema":              {"change", "transform"},
+	"trial":               {"change", "config", "sink", "state"},
 	"state":               {"change", "sqlite"},
 	"state/statetest":     {"state", "change"},
 	"sink":                {"change", "transform", "state", "config"},

@@ -192,15 +192,13 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 		if partitions == 0 && rt.Stream.Kind == "kafka" {
 			partitions = kafkaPartitions(rt.Stream)
 		}
-		opts.Pipelines = append(opts.Pipelines, sink.Spec{
-			Name: pipe.Name, Topic: prog.table.Topic, App: pipe.To.App, Object: pipe.To.Object, Program: prog, Partitions: partitions,
-			Schema: func(ctx context.Context, topic, version string) (*change.Table, error) {
-				return rt.log.Schema(ctx, pipe.From.Source, topic, version)
-			},
-			OnDelete: pipe.On.Delete, OnLeave: pipe.On.Leave, OnAppDelete: pipe.On.AppDelete,
-			MatchFirst: rt.matchFirst(ctx, pipe), Linger: pipe.Deliver.Linger, Schedule: schedule, Rows: rt.rowsOf(pipe, prog.table),
-			Guard: sink.Guard{Deletes: sink.Quota(pipe.Guard.MaxDeletes), Changes: sink.Quota(pipe.Guard.MaxChanges), Creates: sink.Quota(pipe.Guard.MaxCreates)},
-		})
+		spec := specOf(pipe, prog)
+		spec.Topic, spec.Partitions, spec.MatchFirst = prog.table.Topic, partitions, rt.matchFirst(ctx, pipe)
+		spec.Schema = func(ctx context.Context, topic, version string) (*change.Table, error) {
+			return rt.log.Schema(ctx, pipe.From.Source, topic, version)
+		}
+		spec.Schedule, spec.Rows = schedule, rt.rowsOf(pipe, prog.table)
+		opts.Pipelines = append(opts.Pipelines, spec)
 	}
 	rt.engine, err = sink.New(ctx, opts)
 	return err

@@ -36,12 +36,23 @@ type project struct {
 
 // load reads a project and all that can be known of it without a network. Its
 // diagnostics are in the project.
-func (c *cli) load(dir string) *project {
+func (c *cli) load(dir string) *project { return c.loadAs(dir, true) }
+
+// loadAs is load; without the environment, secrets and variables that are not set are
+// nothing that is wrong, as nothing will be connected to.
+func (c *cli) loadAs(dir string, environment bool) *project {
 	cfg, diags := config.Load(dir, c.input)
 	p := &project{Project: cfg, sources: map[string]database{}, apps: map[string]sink.App{}, tables: map[string][]*change.Table{}, objects: map[string]*transform.Object{}, diags: diags, requests: ops.NewRequests()}
-	p.diags = append(p.diags, cfg.CheckSecrets()...)
+	if environment {
+		p.diags = append(p.diags, cfg.CheckSecrets()...)
+	}
 	p.diags = append(p.diags, cfg.CheckSensitive()...)
-	ctx := cfg.EvalContext()
+	settings := func(placeholder string) *hcl.EvalContext {
+		if environment {
+			return cfg.EvalContext()
+		}
+		return config.WithoutEnvironment(cfg.EvalContext(), placeholder)
+	}
 	env := rest.Env{UserAgent: "penstock/" + version, Vault: rest.Files(filepath.Join(cfg.DataDir, "tokens")), OnCall: func(call rest.Call) { p.requests.Count(call.App, call.Status, call.Duration) }}
 	for _, block := range cfg.Sources {
 		open := sources[block.Kind]
@@ -49,7 +60,7 @@ func (c *cli) load(dir string) *project {
 			p.diags = append(p.diags, unknownKind(block.Range, "source", block.Kind, sortedKeys(sources)))
 			continue
 		}
-		src, ds := open(cfg.DataDir)(block.Body, ctx, block.Name)
+		src, ds := open(cfg.DataDir)(block.Body, settings(block.Kind+"://not-set@not-set.invalid/not-set"), block.Name)
 		p.diags = append(p.diags, ds...)
 		if !ds.HasErrors() {
 			p.sources[block.Name] = src
@@ -61,7 +72,7 @@ func (c *cli) load(dir string) *project {
 			p.diags = append(p.diags, unknownKind(block.Range, "app", block.Kind, sortedKeys(apps)))
 			continue
 		}
-		app, ds := open(env)(block.Body, ctx, block.Name)
+		app, ds := open(env)(block.Body, settings("https://not-set.invalid"), block.Name)
 		p.diags = append(p.diags, ds...)
 		if !ds.HasErrors() {
 			p.apps[block.Name] = app

@@ -45,10 +45,14 @@ func (c *cli) validate(ctx context.Context, dir string, live bool) error {
 		failures = p.checkLive(ctx)
 		against = "checked against the live databases and apps"
 	case p.useLock():
-		if _, err := p.checkLocked(ctx); err != nil {
+		programs, err := p.checkLocked(ctx)
+		if err != nil {
 			return err
 		}
+		p.cases(programs)
 		against = "checked against " + schema.FileName
+	default:
+		p.cases(nil)
 	}
 	if err := c.report(p); err != nil {
 		return err
@@ -122,9 +126,11 @@ func (p *project) checkLive(ctx context.Context) (failures []error) {
 			delete(p.sources, name) // its pipelines can't be checked
 		}
 	}
-	if _, err := p.compile(ctx, p.live, func(string, string) bool { return false }); err != nil {
+	programs, err := p.compile(ctx, p.live, func(string, string) bool { return false })
+	if err != nil {
 		failures = append(failures, err)
 	}
+	p.cases(programs)
 	return failures
 }
 
