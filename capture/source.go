@@ -97,6 +97,9 @@ type TableStatus struct {
 	Snapshot      string // "", pending, reading, done
 	SnapshotRows  int64  // read so far
 	SnapshotTotal int64  // an estimate; 0: unknown
+	SnapshotBytes int64  // of the rows, as the database sent them
+	// SnapshotLeft is an estimate of the time until it is done; 0: unknown.
+	SnapshotLeft time.Duration
 }
 
 // Log is what Run needs of the stream: a writer of one source's topics that knows

@@ -377,6 +377,10 @@ func connectType(c *Column) string {
 // MarkerRecord makes the record of a marker on a table's topic.
 func MarkerRecord(t *Table, id ID, m Marker) *Record {
 	text := append(AppendString([]byte(`{"kind":`), string(m.Kind)), `,"snapshot":`...)
-	text = append(AppendString(text, m.Snapshot), '}')
+	text = AppendString(text, m.Snapshot)
+	if m.Partial {
+		text = append(text, `,"partial":true`...)
+	}
+	text = append(text, '}')
 	return &Record{Topic: t.Topic, ID: id, Everywhere: true, Headers: []Header{{HeaderID, []byte(id.String())}, {HeaderMarker, text}}}
 }

@@ -39,6 +39,7 @@ type MarkerKind string
 const (
 	SnapshotBegin MarkerKind = "snapshot_begin"
 	SnapshotEnd   MarkerKind = "snapshot_end"
+	SnapshotAbort MarkerKind = "snapshot_abort" // a begun snapshot that has no end: nothing follows from it
 	Fence         MarkerKind = "fence"
 )
 
@@ -47,4 +48,6 @@ const (
 type Marker struct {
 	Kind     MarkerKind `json:"kind"`
 	Snapshot string     `json:"snapshot,omitempty"` // its id: the same on begin and end
+	// Partial: the snapshot has a part of the table, and what it lacks is not gone.
+	Partial bool `json:"partial,omitempty"`
 }

@@ -335,7 +335,7 @@ func (u *unit) take(part *partition, pos *state.Position, t *taken) error {
 		switch t.marker.Kind {
 		case change.SnapshotBegin:
 			pos.Snapshot, pos.Begin = t.marker.Snapshot, t.id
-		case change.SnapshotEnd:
+		case change.SnapshotEnd, change.SnapshotAbort:
 			pos.Snapshot, pos.Begin = "", change.ID{}
 		}
 		return nil

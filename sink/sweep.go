@@ -18,7 +18,7 @@ func (p *Pipeline) sweep(ctx context.Context, part *partition, t *taken) error {
 	defer p.mu.Unlock()
 	bound, cause := t.id, state.ByTruncate
 	if t.marker != nil {
-		if part.pos.Snapshot == "" || part.pos.Snapshot != t.marker.Snapshot {
+		if part.pos.Snapshot == "" || part.pos.Snapshot != t.marker.Snapshot || t.marker.Partial {
 			return nil
 		}
 		bound, cause = part.pos.Begin, state.BySweep

@@ -27,6 +27,8 @@ type Harness struct {
 	NoKey func(table string) []string
 	// FullBefore: updates and deletes have the whole old row by themselves (MySQL).
 	FullBefore bool
+	// Resumes: changes are streamed while a snapshot runs, which goes on after a crash.
+	Resumes bool
 	// TruncateInTx: TRUNCATE is a part of a transaction (Postgres).
 	TruncateInTx bool
 }

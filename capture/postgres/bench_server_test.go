@@ -45,7 +45,7 @@ func benchDatabase(b *testing.B) (*Source, *server, *resume) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := s.ensurePublication(ctx, srv); err != nil {
+	if err := s.ensurePublication(ctx, srv, nil); err != nil {
 		b.Fatal(err)
 	}
 	walsender, err := s.connect(ctx, true)

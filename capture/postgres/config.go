@@ -30,6 +30,8 @@ type Config struct {
 	// Snapshot is initial (the default: rows that are there before the stream begins
 	// are captured first) or never.
 	Snapshot string `hcl:"snapshot,optional"`
+	// SnapshotWorkers is how many sessions read tables at once: 2 by default.
+	SnapshotWorkers int `hcl:"snapshot_workers,optional"`
 	// Messages captures logical messages (pg_logical_emit_message) too.
 	Messages bool `hcl:"messages,optional"`
 	// Streaming receives large transactions while they are in progress, so that they are
@@ -56,6 +58,9 @@ type TableConfig struct {
 	Key     []string `hcl:"key,optional"`     // key columns where the table has no primary key
 	PII     []string `hcl:"pii,optional"`     // columns with personal data
 	Topic   string   `hcl:"topic,optional"`   // instead of source.schema.table
+	// SnapshotWhere is an SQL condition on the rows that a snapshot reads. Names of
+	// functions and types outside pg_catalog need their schema.
+	SnapshotWhere string `hcl:"snapshot_where,optional"`
 }
 
 // Values of Config.Snapshot.
@@ -117,6 +122,9 @@ func (c *Config) problems() (out []configProblem) {
 	default:
 		add("snapshot", fmt.Sprintf("There is no snapshot mode %q", c.Snapshot), "It is \"initial\" (capture the rows that are already there first) or \"never\".")
 	}
+	if c.SnapshotWorkers < 0 || c.SnapshotWorkers > 16 {
+		add("snapshot_workers", fmt.Sprintf("%d workers can't load tables", c.SnapshotWorkers), "Write a number from 1 to 16; 2 is the default.")
+	}
 	if len(c.Tables) == 0 && len(c.TableBlocks) == 0 {
 		add("tables", "No table is captured", "Name tables, for example tables = [\"public.*\"], or add table blocks.")
 	}
@@ -173,6 +181,14 @@ func parseBytes(s string) (int64, error) {
 		}
 	}
 	return 0, strconv.ErrSyntax
+}
+
+// where is the condition on the rows of a table that a snapshot reads, "" for none.
+func (c *Config) where(info *relationInfo) string {
+	if b := c.block(info.schema, info.name); b != nil {
+		return b.SnapshotWhere
+	}
+	return ""
 }
 
 // validSlotName allows "" for the default.

@@ -23,5 +23,7 @@ func (s *Source) Goal(ctx context.Context) (func() bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask source %s for its end: %w", s.name, err)
 	}
-	return func() bool { return s.confirmed.Load() >= uint64(end) }, nil
+	return func() bool {
+		return s.confirmed.Load() >= uint64(end) && s.loadsLeft.Load() == 0 && s.streaming.Load()
+	}, nil
 }

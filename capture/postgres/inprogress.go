@@ -37,6 +37,7 @@ func (s *Source) streams() bool {
 
 // beginBlock begins a stretch of messages of one transaction in progress.
 func (st *stream) beginBlock(m *message) error {
+	st.loader.begin(m.xid, true)
 	tx := st.open.transactions.open[m.xid]
 	switch {
 	case tx == nil && m.first:
@@ -107,6 +108,7 @@ func (st *stream) keep(tx *transaction, r *relation, m *message, lsn uint64, b [
 	case err != nil:
 		return err
 	}
+	st.loader.note(tx.xid, r, m)
 	return st.split(r, m.kind, lsn, st.keepRow)
 }
 
@@ -131,6 +133,7 @@ func (st *stream) truncateInProgress(tx *transaction, m *message, lsn uint64) er
 				return err
 			}
 		case r.table != nil:
+			st.loader.truncated(tx.xid, oid)
 			st.event = change.Event{Op: change.Truncate, Table: r.table}
 			if err := st.keepEvent(r, lsn); err != nil {
 				return err
@@ -226,6 +229,7 @@ func (st *stream) lookCommitted(oid uint32) (*relationInfo, error) {
 // abort drops a transaction, or what a subtransaction of it did.
 func (st *stream) abort(m *message) error {
 	tx := st.open.transactions.open[m.xid]
+	st.loader.rolledBack(m.xid, m.subxid)
 	if tx == nil {
 		return nil
 	}

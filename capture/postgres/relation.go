@@ -20,6 +20,8 @@ type relation struct {
 	nulls   bool  // a column that is NOT NULL now was NULL
 	asText  bool  // which attributes composite values have is not known: they stay text
 	looked  time.Time
+	// keyPlaces are the places of the key's columns in tuples.
+	keyPlaces []int
 
 	composites []uint32 // relations of the composite types in its columns
 	types      uint64   // attributes.generation that it was made with
@@ -83,6 +85,9 @@ func newRelation(oid uint32, m *relationMessage, t *change.Table, places []int, 
 				r.columns[i].labels[l] = true
 			}
 		}
+	}
+	for _, k := range t.Key {
+		r.keyPlaces = append(r.keyPlaces, slices.Index(places, k))
 	}
 	r.before = make(change.Row, len(t.Columns))
 	r.after = make(change.Row, len(t.Columns))
@@ -165,6 +170,16 @@ func (r *relation) fillUnchanged(before, after change.Row) {
 			after[c.place] = before[c.place]
 		}
 	}
+}
+
+// partial tells whether an update's new row lacks values that its old one does not have.
+func (r *relation) partial(tuple []field) bool {
+	for i := range tuple {
+		if tuple[i].kind == 'u' && i < len(r.columns) && r.columns[i].place >= 0 && !r.full && !r.columns[i].key {
+			return true
+		}
+	}
+	return false
 }
 
 // keyChanged tells whether two rows have different keys.

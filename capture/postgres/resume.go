@@ -17,7 +17,7 @@ type resume struct {
 	Epoch    uint32 // of event ids
 	// Attempt counts the snapshots begun, so that a snapshot read again has new ids.
 	Attempt uint32
-	// Snapshot: reading (begun; on a restart it begins anew) or done.
+	// Snapshot: reading (the slot is not made yet, or not by us) or done (it streams).
 	Snapshot string
 	// LSN is where the next transaction may begin: the end of the last commit, or a
 	// later point up to which nothing was captured.
@@ -26,12 +26,16 @@ type resume struct {
 	Last uint64
 	// Tables are the tables that are captured without a gap since their snapshot.
 	Tables []uint32
+	// Loads are the snapshots that are not done.
+	Loads []*load
 	// Published is what the publication was when this was read.
 	Published published
 	// Keys are the primary keys of tables whose replica identity is another, by table: the stream does not
 	// say what they are.
 	Keys map[uint32][]string
 	keys []byte // their text, nil: to be written anew
+
+	loads []byte // Loads as text; nil: to be made
 }
 
 // published tells a publication, and a table's membership in it, from later ones of the
@@ -110,6 +114,7 @@ type resumeText struct {
 	Tables   []uint32 `json:"tables"`
 	Last     string   `json:"last"`
 	LSN      string   `json:"lsn"`
+	Loads    []*load  `json:"loads,omitempty"`
 
 	Published json.RawMessage     `json:"published"`
 	Keys      map[uint32][]string `json:"keys"`
@@ -139,7 +144,7 @@ func parseResume(text []byte) (*resume, error) {
 	}
 	r := &resume{
 		System: t.System, Timeline: t.Timeline, Epoch: t.Epoch, Attempt: t.Attempt, Snapshot: t.Snapshot,
-		Tables: t.Tables, Last: uint64(last), LSN: uint64(lsn), Keys: t.Keys,
+		Tables: t.Tables, Last: uint64(last), LSN: uint64(lsn), Loads: t.Loads, Keys: t.Keys,
 	}
 	if len(t.Published) > 0 {
 		if err := json.Unmarshal(t.Published, &r.Published); err != nil {
@@ -192,10 +197,30 @@ func (r *resume) appendTo(dst []byte) []byte {
 	}
 	dst = appendLSN(append(dst, `,"last":"`...), r.Last)
 	dst = appendLSN(append(dst, `","lsn":"`...), r.LSN)
-	if len(r.Published.text) > 0 {
-		return append(append(append(dst, `","published":`...), r.Published.text...), '}')
+	dst = append(dst, '"')
+	if len(r.Loads) > 0 {
+		if r.loads == nil {
+			r.loads, _ = json.Marshal(r.Loads) // plain data: cannot fail
+		}
+		dst = append(append(dst, `,"loads":`...), r.loads...)
 	}
-	return append(dst, `"}`...)
+	if len(r.Published.text) > 0 {
+		dst = append(append(dst, `,"published":`...), r.Published.text...)
+	}
+	return append(dst, '}')
+}
+
+// changedLoads is called after each change of Loads or of one of them.
+func (r *resume) changedLoads() { r.loads = nil }
+
+// loading tells whether a table's snapshot is not done.
+func (r *resume) loading(table uint32) bool {
+	for _, ld := range r.Loads {
+		if ld.Table == table {
+			return true
+		}
+	}
+	return false
 }
 
 // appendLSN appends the database's own form of an LSN: 16/B374D848.

@@ -97,7 +97,7 @@ func (srv *server) replace(info *relationInfo) {
 func (srv *server) notIn(r *resume) []*relationInfo {
 	var out []*relationInfo
 	for _, info := range srv.relations {
-		if !r.has(info.oid) {
+		if !r.has(info.oid) && !r.loading(info.oid) {
 			out = append(out, info)
 		}
 	}

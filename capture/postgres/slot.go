@@ -26,8 +26,9 @@ func (s *Source) createPublication(srv *server) string {
 	return fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE %s WITH (%s)", quoteIdentifier(s.cfg.Publication), strings.Join(tables, ", "), options)
 }
 
-// ensurePublication makes the publication, or adds the tables that it lacks.
-func (s *Source) ensurePublication(ctx context.Context, srv *server) error {
+// ensurePublication makes the publication, or before the slot is there adds the tables
+// that it lacks. Those that come later are added while the slot is read: see loader.join.
+func (s *Source) ensurePublication(ctx context.Context, srv *server, r *resume) error {
 	var statement string
 	if srv.publication == nil {
 		statement = s.createPublication(srv)
@@ -38,7 +39,7 @@ func (s *Source) ensurePublication(ctx context.Context, srv *server) error {
 				missing = append(missing, r.sql())
 			}
 		}
-		if len(missing) == 0 {
+		if len(missing) == 0 || r != nil && r.Snapshot == snapshotDone {
 			return nil
 		}
 		statement = fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s", quoteIdentifier(s.cfg.Publication), strings.Join(missing, ", "))
@@ -118,9 +119,25 @@ func (s *Source) ensureFailover(ctx context.Context, srv *server) error {
 	return nil
 }
 
-// beginWithoutSnapshot makes the slot if it is missing and begins where it stands.
-func (s *Source) beginWithoutSnapshot(ctx context.Context, srv *server, r *resume, out capture.Output) error {
-	if srv.slot != nil {
+// raiseAttempt makes a higher attempt durable: chunks of earlier ones never share a number
+// with those of this one.
+func (s *Source) raiseAttempt(ctx context.Context, r *resume, out capture.Output) error {
+	r.Attempt++
+	if err := out.Commit(r.appendTo(nil)); err != nil {
+		return output(err)
+	}
+	return output(out.Flush(ctx))
+}
+
+// beginSlot makes the slot, from which on changes are captured.
+func (s *Source) beginSlot(ctx context.Context, srv *server, r *resume, out capture.Output) error {
+	// The attempt is durable before the slot is made: a slot without a position would be
+	// taken for somebody else's.
+	r.Snapshot = snapshotReading
+	if err := s.raiseAttempt(ctx, r, out); err != nil {
+		return err
+	}
+	if srv.slot != nil && s.cfg.Snapshot == SnapshotNever {
 		r.LSN = srv.slot.confirmed
 	} else {
 		conn, err := s.connect(ctx, true)
@@ -128,14 +145,24 @@ func (s *Source) beginWithoutSnapshot(ctx context.Context, srv *server, r *resum
 			return err
 		}
 		defer closeConn(conn)
+		if srv.slot != nil { // of an attempt that did not come to an end
+			other, err := s.connect(ctx, false)
+			if err != nil {
+				return err
+			}
+			err = s.dropSlot(ctx, other)
+			closeConn(other)
+			if err != nil {
+				return err
+			}
+		}
 		if r.LSN, _, err = s.createSlot(ctx, conn, s.cfg.Slot, false, false); err != nil {
 			return err
 		}
 	}
-	r.Snapshot = snapshotDone
-	r.Tables = oids(srv.relations)
+	r.Snapshot, r.Last = snapshotDone, 0
 	for _, info := range srv.relations {
-		r.noteKey(info.oid, info.identity, info.primary)
+		s.take(r, info, false)
 	}
 	if err := out.Commit(r.appendTo(nil)); err != nil {
 		return output(err)

@@ -32,6 +32,15 @@ type Source struct {
 	// ending is why the stream was ended from beside it.
 	ending atomic.Pointer[error]
 
+	hold      atomic.Pointer[func() bool] // tells whether chunks have to wait
+	loadsLeft atomic.Int32                // loads of the last durable resume point
+	streaming atomic.Bool                 // the slot is being read, by a session that has looked for new tables
+	chunkRows int                         // of a chunk, for tests; 0: as suits
+	rangeRows int                         // from how many a table is parted, for tests
+	failpoint func(name string)
+	request   chan *request // to the session
+	look      chan struct{} // tables may have come that match
+
 	walsender int                      // pid of the last session that read the slot, of Run's goroutine
 	versions  map[uint32]*change.Table // the latest of each table, of Run's goroutine
 
@@ -49,6 +58,7 @@ type progress struct {
 	epoch      uint32
 	lastError  string
 	tables     map[string]*capture.TableStatus
+	known      map[uint32]bool   // OIDs of captured tables
 	warnings   map[string]string // by what they are about
 }
 
@@ -66,6 +76,16 @@ func WithRetainedWarning(bytes int64) Option { return func(s *Source) { s.retain
 // folder. Without it they go into the system's folder for temporary files.
 func WithDataDir(dir string) Option { return func(s *Source) { s.dataDir = dir } }
 
+// WithChunkRows fixes how many rows a chunk of a snapshot has, and from how many on a
+// table is parted for several workers.
+func WithChunkRows(rows, ranges int) Option {
+	return func(s *Source) { s.chunkRows, s.rangeRows = rows, ranges }
+}
+
+// WithFailpoint has f called at each step of a snapshot: snapshot.read,
+// snapshot.before_publish, snapshot.after_publish.
+func WithFailpoint(f func(name string)) Option { return func(s *Source) { s.failpoint = f } }
+
 // Open makes the source of a configuration. It does not connect.
 func Open(cfg *Config, name string, opts ...Option) (*Source, error) {
 	c := *cfg
@@ -81,8 +101,12 @@ func Open(cfg *Config, name string, opts ...Option) (*Source, error) {
 	if p := c.problems(); len(p) > 0 {
 		return nil, fmt.Errorf("open source %s: %s. %s", name, p[0].summary, p[0].detail)
 	}
-	s := &Source{cfg: &c, name: name, log: slog.Default(), retainedWarning: 1 << 30, transactionMemory: defaultTransactionMemory, versions: map[uint32]*change.Table{}}
+	s := &Source{
+		cfg: &c, name: name, log: slog.Default(), retainedWarning: 1 << 30, transactionMemory: defaultTransactionMemory, versions: map[uint32]*change.Table{},
+		failpoint: func(string) {}, request: make(chan *request), look: make(chan struct{}, 1),
+	}
 	s.state.tables = map[string]*capture.TableStatus{}
+	s.state.known = map[uint32]bool{}
 	s.state.warnings = map[string]string{}
 	if c.TransactionMemory != "" {
 		s.transactionMemory, _ = parseBytes(c.TransactionMemory) // problems has seen it
@@ -204,6 +228,8 @@ func (s *Source) Run(ctx context.Context, resumeText []byte, out capture.Output)
 			return down.err
 		case errors.As(err, &found) && found.Code == ceilingCode && s.cfg.OnMaxRetainedWAL == CeilingDrop:
 			continue // the next session drops the slot
+		case errors.Is(err, errAnew):
+			continue
 		case !lost(err):
 			s.setState("stopped", err.Error())
 			return fmt.Errorf("source %s: %w", s.name, err)
@@ -269,7 +295,7 @@ func (s *Source) session(ctx context.Context, r *resume, out capture.Output) (*r
 	if err := s.ensureFailover(ctx, srv); err != nil {
 		return r, err
 	}
-	if err := s.ensurePublication(ctx, srv); err != nil {
+	if err := s.ensurePublication(ctx, srv, r); err != nil {
 		return r, err
 	}
 	first := r == nil
@@ -277,26 +303,20 @@ func (s *Source) session(ctx context.Context, r *resume, out capture.Output) (*r
 		r = &resume{System: srv.system, Timeline: srv.timeline, Epoch: 1}
 	}
 	r.Timeline = srv.timeline
+	s.dropLoads(srv, r)
 	if err := r.publish(srv); err != nil {
 		return r, err
 	}
 	s.describeProgress(srv, r)
-	switch {
-	case r.Snapshot == snapshotDone:
-		if joined := srv.notIn(r); len(joined) > 0 {
-			if err := s.join(ctx, srv, r, joined, out); err != nil {
-				return r, err
-			}
-		}
-	case s.cfg.Snapshot == SnapshotNever:
-		if err := s.beginWithoutSnapshot(ctx, srv, r, out); err != nil {
-			return r, err
-		}
-	default:
-		if err := s.snapshot(ctx, srv, r, srv.relations, false, out); err != nil {
+	if r.Snapshot != snapshotDone {
+		if err := s.beginSlot(ctx, srv, r, out); err != nil {
 			return r, err
 		}
 	}
+	if err := s.enlist(ctx, srv, r, out); err != nil {
+		return r, err
+	}
+	s.describeProgress(srv, r)
 	err = s.stream(ctx, srv, r, out)
 	if ending := s.ending.Swap(nil); ending != nil {
 		err = *ending
@@ -304,12 +324,16 @@ func (s *Source) session(ctx context.Context, r *resume, out capture.Output) (*r
 	return r, err
 }
 
+// errAnew: the session has to begin anew, now.
+var errAnew = errors.New("the session begins anew")
+
 // Confirm lets the database forget what is durable in the log.
 func (s *Source) Confirm(resumeText []byte) {
 	r, err := parseResume(resumeText)
 	if err != nil || r == nil || r.Snapshot != snapshotDone {
 		return
 	}
+	s.loadsLeft.Store(int32(len(r.Loads)))
 	s.confirmTo(r.LSN)
 }
 

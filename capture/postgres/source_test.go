@@ -121,6 +121,7 @@ func (d *database) harness(tb testing.TB) *capturetest.Harness {
 		Query:        d.query,
 		NoKey:        func(table string) []string { return []string{"ALTER TABLE " + table + " REPLICA IDENTITY FULL"} },
 		TruncateInTx: true,
+		Resumes:      true,
 	}
 }
 

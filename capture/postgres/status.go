@@ -53,6 +53,12 @@ func (s *Source) describeProgress(srv *server, r *resume) {
 	defer s.mu.Unlock()
 	s.state.epoch = r.Epoch
 	clear(s.state.tables)
+	clear(s.state.known)
+	for _, info := range srv.relations {
+		if r.has(info.oid) || r.loading(info.oid) {
+			s.state.known[info.oid] = true
+		}
+	}
 	for _, info := range srv.relations {
 		m := info.message(srv.storedGenerated)
 		t, _ := s.cfg.table(s.name, srv.database, &m, info, srv.types)
@@ -63,8 +69,20 @@ func (s *Source) describeProgress(srv *server, r *resume) {
 		case r.Snapshot == snapshotDone && r.has(info.oid):
 			status.Snapshot = "done"
 		}
+		for _, ld := range r.Loads {
+			if ld.Table == info.oid {
+				status.Snapshot, status.SnapshotRows, status.SnapshotBytes = ld.state(), ld.Rows, ld.Bytes
+			}
+		}
 		s.state.tables[t.QualifiedName()] = status
 	}
+}
+
+// knows tells whether a table is captured.
+func (s *Source) knows(oid uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.known[oid]
 }
 
 // updateTable changes a table's status.
@@ -125,10 +143,9 @@ const watchQuery = `
 SELECT pg_catalog.pg_current_wal_lsn(), COALESCE(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn), 0)::bigint, COALESCE(s.wal_status, '')
 FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1`
 
-const missingQuery = `
-SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\_%'
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt WHERE pt.pubname = $1 AND pt.schemaname = n.nspname AND pt.tablename = c.relname)`
+const tablesQuery = `
+SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\_%'`
 
 // watch keeps the figures of Status that only the server knows, until ctx ends. It
 // holds one connection; that it cannot have one is no reason to stop.
@@ -210,16 +227,14 @@ func (s *Source) watchOnce(ctx context.Context, conn *pgconn.PgConn, was publish
 	if was.differs(rows) {
 		return errPublication
 	}
-	if rows, err = query(ctx, conn, missingQuery, s.cfg.Publication); err != nil {
+	if rows, err = query(ctx, conn, tablesQuery); err != nil {
 		return err
 	}
-	text = ""
 	for _, row := range rows {
-		if s.cfg.captures(row[0], row[1]) {
-			text = fmt.Sprintf("table %s.%s is to be captured but is not in publication %s: it is loaded and joined when capture starts again", row[0], row[1], s.cfg.Publication)
-			break
+		if !s.knows(parseOID(row[0])) && s.cfg.captures(row[1], row[2]) {
+			s.lookForTables()
+			return nil
 		}
 	}
-	s.warn("joining", text)
 	return nil
 }

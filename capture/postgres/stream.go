@@ -57,6 +57,7 @@ type stream struct {
 	ordinal       uint32
 	moved         time.Time // when the position was last committed without anything captured
 	reply         chan struct{}
+	loader        *loader // of tables, while the stream goes on
 }
 
 // schemas are the relations that messages have described so far.
@@ -109,6 +110,7 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 	}
 	defer st.endProgress()
 	defer st.attrs.close()
+	st.loader = newLoader(s, srv, st)
 	w.waiting = out.Idle
 	for {
 		typ, body, err := w.next()
@@ -117,9 +119,10 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 		}
 		switch typ {
 		case 'W':
-			s.setState("streaming", "")
-			helpers.Go(func() { s.tell(ctx, w, st.reply) })
-			helpers.Go(func() { s.watch(ctx, w, st.r.Published) })
+			helpers.Go(func() { s.tell(ctx, w, st.reply, st.loader.poke) })
+			helpers.Go(func() { st.loader.run(ctx) })
+			was := st.r.Published
+			helpers.Go(func() { s.watch(ctx, w, was) })
 		case 'd':
 			if err := st.data(body); err != nil {
 				return err
@@ -150,7 +153,7 @@ func newStream(ctx context.Context, s *Source, srv *server, r *resume, out captu
 }
 
 // tell writes status messages until ctx ends. It is the only writer.
-func (s *Source) tell(ctx context.Context, w *wire, reply <-chan struct{}) {
+func (s *Source) tell(ctx context.Context, w *wire, reply, poke <-chan struct{}) {
 	ticker := time.NewTicker(statusInterval)
 	defer ticker.Stop()
 	for {
@@ -164,6 +167,7 @@ func (s *Source) tell(ctx context.Context, w *wire, reply <-chan struct{}) {
 			return
 		case <-ticker.C:
 		case <-reply:
+		case <-poke:
 		}
 	}
 }
@@ -189,6 +193,9 @@ func (st *stream) data(b []byte) error {
 			}
 		}
 		if !st.inTransaction {
+			if err := st.loader.boundary(end); err != nil {
+				return err
+			}
 			return st.advance(end)
 		}
 		return nil
@@ -238,6 +245,7 @@ func (st *stream) message(m *message, lsn uint64) error {
 		return st.change(r, m, lsn)
 	case 'B':
 		st.begin(m.lsn, m.time, m.xid)
+		st.loader.begin(m.xid, false)
 	case 'C':
 		return st.end(m)
 	case 'R':
@@ -285,11 +293,20 @@ func (st *stream) begin(commit uint64, micros int64, xid uint32) {
 func (st *stream) end(m *message) error {
 	st.inTransaction = false
 	st.s.setPosition(m.end, m.end, st.event.CommitTime)
+	st.loader.committed(st.event.Log.XID)
+	if st.captured {
+		st.r.LSN, st.r.Last = m.end, m.end
+		if err := st.commit(); err != nil {
+			return err
+		}
+	}
+	if err := st.loader.boundary(m.end); err != nil {
+		return err
+	}
 	if !st.captured {
 		return st.advance(m.end)
 	}
-	st.r.LSN, st.r.Last = m.end, m.end
-	return st.commit()
+	return nil
 }
 
 // place gives the event its id and its place in the transaction. Rows of one change
@@ -329,6 +346,7 @@ func (st *stream) change(r *relation, m *message, lsn uint64) error {
 	if err != nil {
 		return err
 	}
+	st.loader.note(st.event.Log.XID, r, m)
 	return st.split(r, m.kind, lsn, st.publishRow)
 }
 
@@ -432,6 +450,7 @@ func (st *stream) truncate(m *message, lsn uint64) error {
 			continue
 		}
 		e := &st.event
+		st.loader.truncated(e.Log.XID, oid)
 		e.Op, e.Table, e.Before, e.After, e.OldKey, e.NewKey = change.Truncate, r.table, nil, nil, nil, nil
 		st.place(lsn, r.count.next(st.serial))
 		e.ID = change.NewID(st.r.Epoch, e.ID.Commit(), lsn, oid)
@@ -499,6 +518,7 @@ func (st *stream) find(oid uint32) (*relation, error) {
 	}
 	r := st.makeRelation(oid, &m, info)
 	st.relations[oid] = r
+	st.loader.describedAs(oid, r.table)
 	return r, nil
 }
 
