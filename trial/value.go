@@ -3,6 +3,7 @@ package trial
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"regexp"
@@ -17,6 +18,69 @@ import (
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/config"
 )
+
+// Row makes a row of values that were written in HCL or JSON, by column. A column that is
+// not there is NULL, or counts as not sent where it can't be. The errors name the columns.
+func Row(t *change.Table, values map[string]cty.Value) (change.Row, error) {
+	var wrong []error
+	for _, name := range sorted(values) {
+		if t.Column(name) < 0 {
+			wrong = append(wrong, fmt.Errorf("table %s has no column %q", t.QualifiedName(), name))
+		}
+	}
+	row := make(change.Row, len(t.Columns))
+	for i := range t.Columns {
+		v, ok := values[t.Columns[i].Name]
+		var err error
+		switch {
+		case ok:
+			if row[i], err = columnValue(&t.Columns[i], v); err != nil {
+				wrong = append(wrong, err)
+			}
+		case !t.Columns[i].Nullable:
+			row[i] = change.Of(change.Unchanged, "")
+		}
+	}
+	return row, errors.Join(wrong...)
+}
+
+// Guess makes a table of a row alone: each column has the type of its value.
+func Guess(values map[string]cty.Value) *change.Table {
+	t := &change.Table{Schema: "given", Name: "row"}
+	for _, name := range sorted(values) {
+		c := change.Column{Name: name}
+		c.Kind, c.Element, c.Nullable = guess(values[name])
+		c.Type = c.Kind.String()
+		t.Columns = append(t.Columns, c)
+	}
+	return t.Seal()
+}
+
+func guess(v cty.Value) (kind, element change.Kind, nullable bool) {
+	switch {
+	case v.IsNull():
+		return change.String, 0, true
+	case v.Type() == cty.Bool:
+		return change.Bool, 0, false
+	case v.Type() == cty.Number:
+		if v.AsBigFloat().IsInt() {
+			return change.Int, 0, false
+		}
+		return change.Decimal, 0, false
+	case v.Type().IsTupleType():
+		element = change.String
+		for it := v.ElementIterator(); it.Next(); {
+			if _, e := it.Element(); !e.IsNull() {
+				element, _, _ = guess(e)
+				break
+			}
+		}
+		return change.Array, element, false
+	case v.Type().IsObjectType():
+		return change.JSON, 0, false
+	}
+	return change.String, 0, false
+}
 
 // columnValue makes a column's value of one that was written in HCL. Its error says what
 // to write instead.
