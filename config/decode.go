@@ -95,10 +95,13 @@ func (p *Pipeline) decodeBlock(b *hcl.Block, ctx *hcl.EvalContext) (diags hcl.Di
 			When    hcl.Expression `hcl:"when"`
 			Message hcl.Expression `hcl:"message,optional"`
 		}
-		diags = gohcl.DecodeBody(b.Body, nil, &raw)
+		diags = needs(gohcl.DecodeBody(b.Body, nil, &raw), b, "when", raw.When)
 		r := Reject{Name: b.Labels[0], When: raw.When, Range: b.DefRange}
 		if raw.Message != nil && hasText(raw.Message) {
 			r.Message = raw.Message
+		}
+		if diags.HasErrors() {
+			return diags
 		}
 		p.Rejects = append(p.Rejects, r)
 	case "key":
@@ -199,6 +202,25 @@ func (p *Pipeline) decodeGuard(b *hcl.Block, ctx *hcl.EvalContext) hcl.Diagnosti
 		*limit.to = q
 	}
 	return diags
+}
+
+// needs adds that a required expression is missing: gohcl takes expressions for optional.
+func needs(diags hcl.Diagnostics, b *hcl.Block, name string, expr hcl.Expression) hcl.Diagnostics {
+	if diags.HasErrors() || expr != nil && hasText(expr) {
+		return diags
+	}
+	return append(diags, Errorf("E0103", &b.DefRange, "Missing required argument", fmt.Sprintf("The argument %q is required, but no definition was found.", name)))
+}
+
+// decodeApp takes what all apps have out of the block; the rest is the connector's.
+func (p *Project) decodeApp(block *hcl.Block) (*App, hcl.Diagnostics) {
+	app := &App{Kind: block.Labels[0], Name: block.Labels[1], Range: block.DefRange}
+	content, rest, diags := block.Body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "pii"}}})
+	app.Body = rest
+	if attr := content.Attributes["pii"]; attr != nil {
+		diags = append(diags, gohcl.DecodeExpression(attr.Expr, p.settings(), &app.PII)...)
+	}
+	return app, diags
 }
 
 // attributes returns a body's attributes in the order written.

@@ -37,7 +37,7 @@ func (p *Project) decodeSecret(block *hcl.Block) hcl.Diagnostics {
 	var raw struct {
 		Value hcl.Expression `hcl:"value"`
 	}
-	diags := gohcl.DecodeBody(block.Body, nil, &raw)
+	diags := needs(gohcl.DecodeBody(block.Body, nil, &raw), block, "value", raw.Value)
 	if diags.HasErrors() {
 		return diags
 	}

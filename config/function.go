@@ -16,7 +16,7 @@ func decodeFunction(block *hcl.Block) (*Function, hcl.Diagnostics) {
 		Result      hcl.Expression `hcl:"result"`
 		Description string         `hcl:"description,optional"`
 	}
-	diags := gohcl.DecodeBody(block.Body, nil, &raw)
+	diags := needs(gohcl.DecodeBody(block.Body, nil, &raw), block, "result", raw.Result)
 	if diags.HasErrors() {
 		return nil, diags
 	}

@@ -50,6 +50,7 @@ type Source struct {
 // App is an app block; what is in its body is its connector's matter.
 type App struct {
 	Kind, Name string
+	PII        bool // it may have personal data
 	Body       hcl.Body
 	Range      hcl.Range
 }
@@ -159,7 +160,9 @@ func (p *Project) decode(content *hcl.BodyContent) hcl.Diagnostics {
 		case "source":
 			p.Sources = append(p.Sources, &Source{Kind: block.Labels[0], Name: block.Labels[1], Body: block.Body, Range: rng})
 		case "app":
-			p.Apps = append(p.Apps, &App{Kind: block.Labels[0], Name: block.Labels[1], Body: block.Body, Range: rng})
+			app, ds := p.decodeApp(block)
+			diags = append(diags, ds...)
+			p.Apps = append(p.Apps, app)
 		case "stream":
 			diags = append(diags, p.decodeStream(block)...)
 		case "state":

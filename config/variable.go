@@ -154,7 +154,8 @@ func (p *Project) decodeVariable(block *hcl.Block) (*variable, hcl.Diagnostics) 
 			Condition hcl.Expression `hcl:"condition"`
 			Message   hcl.Expression `hcl:"error_message"`
 		}
-		ds := gohcl.DecodeBody(b.Body, nil, &raw)
+		ds := needs(gohcl.DecodeBody(b.Body, nil, &raw), b, "condition", raw.Condition)
+		ds = needs(ds, b, "error_message", raw.Message)
 		if diags = append(diags, ds...); !ds.HasErrors() {
 			v.validations = append(v.validations, validation{raw.Condition, raw.Message, b.DefRange})
 		}

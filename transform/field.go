@@ -2,7 +2,6 @@ package transform
 
 import (
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -132,81 +131,14 @@ func fieldHint(f FieldType, b base) string {
 	return " Use tostring()."
 }
 
-// leaves calls visit with every constant that an expression's value can be.
-func leaves(n *node, visit func(*node)) {
-	switch n.kind {
-	case constant:
-		visit(n)
-	case conditional:
-		leaves(n.kids[1], visit)
-		leaves(n.kids[2], visit)
-	case listOf:
-		for _, k := range n.kids {
-			leaves(k, visit)
-		}
-	case call:
-		if n.fn.lazy || n.fn.catch {
-			for _, k := range n.kids {
-				leaves(k, visit)
-			}
-		} else if n.orTo {
-			leaves(n.kids[len(n.kids)-1], visit)
-		}
-	}
-}
-
-// texts calls visit with every constant text that a field's value can be, list elements too.
-func texts(n *node, visit func(n *node, s string)) {
-	leaves(n, func(k *node) {
-		if k.val.kind == text {
-			visit(k, k.val.s)
-		}
-		if k.val.list != nil {
-			for _, item := range *k.val.list {
-				if item.kind == text {
-					visit(k, item.s)
-				}
-			}
-		}
-	})
-}
-
-func (c *checker) options(f *ObjectField, ne config.NamedExpr, n *node) {
-	if len(f.Options) == 0 {
-		return
-	}
-	texts(n, func(k *node, s string) {
-		if !contains(f.Options, s) {
-			c.errorf("E0324", k.rng, "Not an option of the field", "Field %q of the app does not take %q. %s", f.Name, s, didYouMean(s, f.Options))
-		}
-	})
-	for _, label := range n.typ.labels {
-		if !contains(f.Options, label) {
-			c.warnf("W0305", ne.Expr.Range(), "A label is no option of the field", "The enum can be %q, which field %q of the app does not take: such rows will be refused. %s", label, f.Name, didYouMean(label, f.Options))
-			return
-		}
-	}
-}
-
-func (c *checker) length(f *ObjectField, ne config.NamedExpr, n *node) {
-	if f.Length == 0 || f.Type == FieldList {
-		return
-	}
-	texts(n, func(k *node, s string) {
-		if count := utf8.RuneCountInString(s); count > f.Length {
-			c.errorf("E0325", k.rng, "Text is too long for the field", "Field %q of the app takes %d characters, this has %d.", f.Name, f.Length, count)
-		}
-	})
-	if n.kind == column && n.typ.length > f.Length {
-		c.warnf("W0306", ne.Expr.Range(), "Text may be too long for the field", "Field %q of the app takes %d characters, the column up to %d; cut it with substr(value, 0, %d).", f.Name, f.Length, n.typ.length, f.Length)
-	}
-}
-
 // key checks the key block.
 func (c *checker) key(p *config.Pipeline, prog *Program, object *Object, sum *fingerprint) {
 	if p.Key.Expr == nil {
 		c.errorf("E0327", p.Range, "Pipeline without key", "A pipeline needs a key block with the unique field by which the app's record is found: key { id = tostring(row.id) }.")
 		return
+	}
+	if p.Key.Name == "" {
+		return // what is wrong with the block was told
 	}
 	rng := p.Key.Expr.Range()
 	n := c.noSkip(c.check(p.Key.Expr), "the key")
@@ -219,6 +151,8 @@ func (c *checker) key(p *config.Pipeline, prog *Program, object *Object, sum *fi
 	case n.typ.null:
 		c.warnf("W0304", rng, "Key can be NULL", "A row whose key is NULL is rejected (null_key).")
 	}
+	c.personal(p.Key, n)
+	c.unchanged(rng, n, false)
 	if f := c.target(object, p.Key, n); f != nil && !f.Unique {
 		c.errorf("E0329", p.Key.NameRange, "Key field is not unique", "The app does not keep field %q unique, so records could be doubled. %s", f.Name, didYouMean(f.Name, uniqueFields(object)))
 	}
@@ -258,6 +192,7 @@ func (c *checker) match(p *config.Pipeline, prog *Program, object *Object, sum *
 			c.errorf("E0330", m.NameRange, "Matched by the key", "Field %q is the key already; match is for a field that records had before.", m.Name)
 		}
 		c.target(object, m, n)
+		c.unchanged(m.Expr.Range(), n, false)
 		prog.matchField, prog.matchLabel = m.Name, "match "+m.Name
 		prog.matchColumns, _ = c.usage(n)
 		prog.match = c.compiled(n)
@@ -270,18 +205,24 @@ func (c *checker) fields(p *config.Pipeline, prog *Program, object *Object, sum 
 	for i := range p.Fields {
 		fe := &p.Fields[i]
 		if first := seen[fe.Name]; first != nil {
-			detail := fmt.Sprintf("Field %q is in fields %q at %s already; a field has one owner.", fe.Name, first.Group, place(first.NameRange))
+			detail := fmt.Sprintf("Field %q is in fields %q already; a field has one owner.", fe.Name, first.Group)
 			if first.Group == fe.Group {
-				detail = fmt.Sprintf("Field %q is defined at %s already.", fe.Name, place(first.NameRange))
+				detail = fmt.Sprintf("Field %q is defined already.", fe.Name)
 			}
-			c.errorf("E0326", fe.NameRange, "Field defined twice", "%s", detail)
+			c.errorRelated("E0326", fe.NameRange, "Field defined twice", related(first.NameRange, "the first is here"), "%s", detail)
 		} else if fe.Name == p.Key.Name {
-			c.errorf("E0326", fe.NameRange, "Field is the key", "Field %q is written as the key already.", fe.Name)
+			c.errorRelated("E0326", fe.NameRange, "Field is the key", related(p.Key.NameRange, "the key is here"), "Field %q is written as the key already.", fe.Name)
 		}
 		seen[fe.Name] = fe
 		n := c.check(fe.Expr)
+		c.personal(fe.NamedExpr, n)
+		c.unchanged(fe.Expr.Range(), n, true)
 		if of := c.target(object, fe.NamedExpr, n); of != nil && of.Required && n.typ.null && !n.isFailed() {
-			c.errorf("E0323", fe.Expr.Range(), "Value can be NULL", "The app requires field %q, but this value can be NULL%s. Give a value with coalesce(), or reject such rows.", of.Name, c.nullOrigin(n))
+			why, at := c.nullOrigin(n)
+			c.errorf("E0323", fe.Expr.Range(), "Value can be NULL", "The app requires field %q, but this value can be NULL%s. Give a value with coalesce(), or reject such rows.", of.Name, why)
+			if at.Start.Line != fe.Expr.Range().Start.Line {
+				config.Relate(c.diags[len(c.diags)-1], related(at, "can be NULL here"))
+			}
 		}
 		columns, _ := c.usage(n)
 		out := compiledField{label: "field " + fe.Name, column: -1, columns: columns, eval: c.compiled(n)}
@@ -303,23 +244,28 @@ func (c *checker) fields(p *config.Pipeline, prog *Program, object *Object, sum 
 	}
 }
 
-// nullOrigin names the column or clean that lets an expression be NULL.
-func (c *checker) nullOrigin(n *node) string {
+// nullOrigin names the column that lets an expression be NULL, with its place.
+func (c *checker) nullOrigin(n *node) (why string, at hcl.Range) {
 	switch {
 	case !n.typ.null:
-		return ""
+		return "", n.rng
 	case n.kind == column:
-		col := &c.table.Columns[n.index]
-		return fmt.Sprintf(" (column %s is nullable)", col.Name)
-	case n.kind == cleanVar:
-		return fmt.Sprintf(" (clean.%s can be)", n.name)
-	}
-	for _, k := range n.kids {
-		if s := c.nullOrigin(k); s != "" {
-			return s
+		return fmt.Sprintf(" (column %s is nullable)", c.table.Columns[n.index].Name), n.rng
+	case n.kind == oldColumn:
+		return " (there is no former row of a new one)", n.rng
+	case n.kind == lazy:
+		return c.nullOrigin(n.ref)
+	case n.kind == cleanVar && c.cleans[n.index].node != nil:
+		if _, at := c.nullOrigin(c.cleans[n.index].node); at.Filename != "" {
+			return fmt.Sprintf(" (clean.%s can be)", n.name), at
 		}
 	}
-	return ""
+	for _, k := range n.kids {
+		if why, at := c.nullOrigin(k); why != "" {
+			return why, at
+		}
+	}
+	return "", n.rng
 }
 
 // messageNode checks a message's template.

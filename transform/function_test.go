@@ -28,7 +28,40 @@ func evaluate(t testing.TB, src string, row change.Row) string {
 	w := (&Program{table: table, source: "shop"}).NewWorker()
 	var res Result
 	w.begin(event(table, change.Create, nil, row), &res)
-	return showValue(w, compile(n)(w))
+	got := showValue(w, compile(n)(w))
+	checkUnfolded(t, src, table, row, got)
+	return got
+}
+
+// checkUnfolded computes an expression without folding its constants: the result is the same, and of the
+// type that was found for it.
+func checkUnfolded(t testing.TB, src string, table *change.Table, row change.Row, want string) {
+	t.Helper()
+	e, diags := hclsyntax.ParseExpression([]byte(src), "expr.hcl", hcl.InitialPos)
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	p, env := parsePipeline(t, "test.hcl", "")
+	env.Files["expr.hcl"] = &hcl.File{Bytes: []byte(src)}
+	c := &checker{pipeline: p, table: table, env: env, unfolded: true}
+	c.scratch = (&Program{table: table, source: "shop"}).NewWorker()
+	n := c.check(e)
+	if c.diags.HasErrors() {
+		return // an argument that must be constant is one only when it is folded
+	}
+	w := (&Program{table: table, source: "shop"}).NewWorker()
+	var res Result
+	w.begin(event(table, change.Create, nil, row), &res)
+	v := compile(n)(w)
+	if got := showValue(w, v); got != want {
+		t.Errorf("%s: with its constants folded %s, without %s", src, want, got)
+	}
+	if v.kind == isNull && !n.typ.null {
+		t.Errorf("%s is NULL, but its type says that it never is", src)
+	}
+	if v.kind > failed && v.kind != n.typ.base {
+		t.Errorf("%s is %s, but its type is %s", src, v.kind, n.typ)
+	}
 }
 
 func showValue(w *Worker, v value) string {

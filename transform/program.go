@@ -21,6 +21,8 @@ type Env struct {
 	Vars, Locals map[string]cty.Value
 	// Each is each.key and each.value of a pipeline with for_each; nil: it has none.
 	Each map[string]cty.Value
+	// PersonalData: the app may have columns that are marked as personal data.
+	PersonalData bool
 	// Functions are the configuration's own, by name.
 	Functions map[string]*config.Function
 	// Secret returns the value of a secret, for the key of hmac(); nil: there is none.
@@ -104,7 +106,7 @@ func Compile(p *config.Pipeline, table *change.Table, object *Object, env Env) (
 	names := map[string]hcl.Range{}
 	for _, ne := range p.Clean {
 		if first, ok := names[ne.Name]; ok {
-			c.errorf("E0331", ne.NameRange, "Defined twice", "clean.%s is defined at %s already.", ne.Name, place(first))
+			c.errorRelated("E0331", ne.NameRange, "Defined twice", related(first, "the first is here"), "clean.%s is defined already.", ne.Name)
 			continue
 		}
 		names[ne.Name] = ne.NameRange
@@ -157,9 +159,11 @@ func (c *checker) rule(e hcl.Expression, what string) *node {
 		return c.errorf("E0318", e.Range(), "Not a condition", "%s must be a bool, but this is %s.", what, n.typ)
 	case n.isConst():
 		c.warnf("W0303", e.Range(), "Condition is always the same", "%s does not depend on the row.", what)
+		return n
 	case n.typ.null:
 		c.warnf("W0301", e.Range(), "Condition can be NULL", "%s counts as false where it is NULL; say what NULL means with == null, != true or coalesce().", what)
 	}
+	c.unchanged(e.Range(), n, false)
 	return n
 }
 
@@ -167,7 +171,7 @@ func (c *checker) rejects(p *config.Pipeline, prog *Program, holds facts, sum *f
 	names := map[string]hcl.Range{}
 	for _, r := range p.Rejects {
 		if first, ok := names[r.Name]; ok {
-			c.errorf("E0331", r.Range, "Defined twice", "reject %q is defined at %s already.", r.Name, place(first))
+			c.errorRelated("E0331", r.Range, "Defined twice", related(first, "the first is here"), "reject %q is defined already.", r.Name)
 		}
 		names[r.Name] = r.Range
 		when := c.rule(r.When, "when")

@@ -25,7 +25,7 @@ var structureFunctions = []*function{
 		doc: "What lies at the path (`address.city`, `tags[0]`; from the end with `[-1]`) as text: a text's own, numbers and bools as they are written, objects and arrays as JSON. NULL where there is nothing, or null.", examples: [][2]string{{`json_get("{\"a\": {\"b\": [10, 20]}}", "a.b[1]")`, `"20"`}, {`json_get("{}", "a")`, `null`}},
 	},
 	{
-		name: "json_parse", params: []param{{name: "text", types: textType}}, result: returns(document), fails: []string{"bad_json"},
+		name: "json_parse", params: []param{{name: "text", types: textType}}, result: func([]*node) typ { return typ{base: document, null: true} }, fails: []string{"bad_json"},
 		call: func(_ *Worker, a []value) value {
 			s := trimJSON(a[0].s)
 			if !validJSON(s) {

@@ -36,6 +36,12 @@ func fixtureTable() *change.Table {
 			{Name: "created_at", Kind: change.TimestampTZ, Type: "timestamptz"},
 			{Name: "updated_at", Kind: change.Timestamp, Type: "timestamp", Nullable: true},
 			{Name: "notes", Kind: change.String, Type: "varchar(10)", Length: 10, Nullable: true},
+			{Name: "ssn", Kind: change.String, Type: "text", Nullable: true, PII: true},
+			{Name: "photo", Kind: change.Bytes, Type: "bytea", Nullable: true},
+			{Name: "uid", Kind: change.UUID, Type: "uuid"},
+			{Name: "score", Kind: change.Float, Type: "double precision", Nullable: true},
+			{Name: "opens_at", Kind: change.Time, Type: "time", Nullable: true},
+			{Name: "numbers", Kind: change.Array, Type: "int[]", Element: change.Int, Nullable: true},
 		},
 	}
 	return t.Seal()
@@ -62,6 +68,10 @@ func (fixtureApp) Describe(_ context.Context, object string) (sink.Object, error
 		{Name: "since", Type: "timestamp"},
 		{Name: "created", Type: "timestamp", ReadOnly: true},
 		{Name: "interests", Type: "list"},
+		{Name: "topics", Type: "list", Options: []string{"news", "sales"}},
+		{Name: "is_test", Type: "bool"},
+		{Name: "born", Type: "date"},
+		{Name: "website", Type: "url"},
 		{Name: "plan", Type: "enum", Options: []string{"free", "pro"}},
 		{Name: "lifecyclestage", Type: "enum", Options: []string{"lead", "customer"}},
 	}}, nil
@@ -77,19 +87,32 @@ source "postgres" "shop" {
 // fixture makes a project of an example, and returns its diagnostics.
 func fixture(t *testing.T, kind, text string) (*project, string) {
 	t.Helper()
+	p := fixtureProject(t, kind, text)
+	var out bytes.Buffer
+	if err := p.Print(&out, config.Plain, p.shown()); err != nil {
+		t.Fatal(err)
+	}
+	return p, out.String()
+}
+
+// fixtureHead stands before the content of a pipeline.
+const fixtureHead = "pipeline \"example\" {\n  from = source.postgres.shop.customers\n  to = app.hubspot.crm.contacts\n"
+
+func fixtureProject(t *testing.T, kind, text string) *project {
+	t.Helper()
 	whole := text
 	if !strings.Contains(whole, `source "postgres" "shop"`) {
 		whole += fixtureRoot
 	}
 	switch kind {
 	case "pipeline":
-		if !strings.Contains(text, "key ") {
+		if !regexp.MustCompile(`(?m)^key\b.*{`).MatchString(text) {
 			text += "\nkey { shop_customer_id = tostring(row.id) }\n"
 		}
-		if !strings.Contains(text, " name ") && !strings.Contains(text, "no name") {
+		if !regexp.MustCompile(`(?m)^ *name +=|[{] name +=`).MatchString(text) && !strings.Contains(text, "no name") {
 			text += "fields \"app\" { name = row.last_name }\n"
 		}
-		whole = "pipeline \"example\" {\n  from = source.postgres.shop.customers\n  to = app.hubspot.crm.contacts\n" + text + "}\n" + fixtureRoot
+		whole = fixtureHead + text + "}\n" + fixtureRoot
 	case "root":
 	default:
 		t.Fatalf("an example is fragment=pipeline or fragment=root, not %q", kind)
@@ -117,11 +140,7 @@ func fixture(t *testing.T, kind, text string) (*project, string) {
 		t.Fatal(err)
 	}
 	p.cases(programs)
-	var out bytes.Buffer
-	if err := p.Print(&out, config.Plain, p.shown()); err != nil {
-		t.Fatal(err)
-	}
-	return p, out.String()
+	return p
 }
 
 var pageExample = regexp.MustCompile("(?s)```hcl (wrong|right) fragment=(\\w+)\n(.*?)```")

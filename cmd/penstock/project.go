@@ -285,7 +285,11 @@ func (p *project) compile(ctx context.Context, ask objects, known func(pipeline,
 
 // env is what the row expressions of the project may refer to.
 func (p *project) env(pipe *config.Pipeline) transform.Env {
-	return transform.Env{Files: p.Files(), Vars: p.Vars, Locals: p.Locals, Each: pipe.Each, Functions: p.Functions, Secret: p.Secret}
+	env := transform.Env{Files: p.Files(), Vars: p.Vars, Locals: p.Locals, Each: pipe.Each, Functions: p.Functions, Secret: p.Secret}
+	for _, app := range p.Apps {
+		env.PersonalData = env.PersonalData || app.Name == pipe.To.App && app.PII
+	}
+	return env
 }
 
 // missing says that a pipeline's table is not there.

@@ -77,7 +77,7 @@ func (c *cli) report(p *project) error {
 
 // shown are the diagnostics without those that the configuration silences.
 func (p *project) shown() hcl.Diagnostics {
-	return p.Silence(p.diags, func(code string) bool { return p.compiled || !strings.HasPrefix(code, "W03") })
+	return p.Silence(config.Normalize(p.diags), func(code string) bool { return p.compiled || !strings.HasPrefix(code, "W03") })
 }
 
 // checkLive checks sources, apps and pipelines against what is there. What is wrong in

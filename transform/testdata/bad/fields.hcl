@@ -15,7 +15,7 @@ fields "source" {
   website        = row.tags # E0322: join(
 }
 fields "app" {
-  firstname = row.first_name # E0326: fields "source" at W0306: up to 80
+  firstname = row.first_name # E0326: fields "source" already W0306: up to 80
 }
 fields "fill" {
   email    = row.email # E0326: written as the key

@@ -7,7 +7,7 @@ clean {
 reject "never" { when = row.last_name == null } # W0303: never NULL
 reject "label" { when = row.plan == "por" } # W0303: Did you mean "pro"?
 reject "always" { when = 1 == 1 } # W0303: does not depend on the row
-reject "never" { when = row.is_test } # E0331: is defined at W0301: counts as false
+reject "never" { when = row.is_test } # E0331: is defined already W0301: counts as false
 reject "cycle" { when = clean.a == null }
 key { lastname = row.email } # W0304: null_key E0329: not unique
 match { phone = row.tags } # E0330: one simple value
