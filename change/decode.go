@@ -112,6 +112,9 @@ func (d *Decoder) row(s *scanner, t *Table, keep *Row) (Row, error) {
 	for range t.Columns {
 		r = append(r, Value{})
 	}
+	if r == nil {
+		r = Row{} // a table without columns has rows too
+	}
 	*keep = r
 	at := 0
 	err := s.members(func(name string) error {

@@ -339,23 +339,18 @@ func (a *alterations) image(st *tableState, names []string, row []*string) *expe
 		panic(err)
 	}
 	key := map[string]any{}
-	for i, name := range names {
-		var c columnState
-		for _, x := range st.columns {
-			if x.name == name {
-				c = x
-			}
-		}
-		if !a.published(c) {
+	for _, c := range st.columns { // in this order, which a partition's own may not be
+		i := slices.Index(names, c.name)
+		if i < 0 || !a.published(c) {
 			continue
 		}
 		text := ""
 		if row[i] != nil {
 			text = *row[i]
 		}
-		e.names, e.values, e.texts = append(e.names, name), append(e.values, canonical(object[name])), append(e.texts, text)
-		if contains(st.key, []string{name}) {
-			key[name] = object[name]
+		e.names, e.values, e.texts = append(e.names, c.name), append(e.values, canonical(object[c.name])), append(e.texts, text)
+		if contains(st.key, []string{c.name}) {
+			key[c.name] = object[c.name]
 		}
 	}
 	if len(key) > 0 {
@@ -508,6 +503,7 @@ func (a *alterations) alterType(s *alterSession) bool {
 	case 5:
 		return a.try(s, "ALTER TYPE pair RENAME ATTRIBUTE "+attribute+" TO "+a.name("y"))
 	default:
+		a.rekey = true // columns go with their type
 		return a.try(s, a.pick("DROP TYPE mood CASCADE; CREATE TYPE mood AS ENUM ('sad', 'ok')", "DROP TYPE pair CASCADE; CREATE TYPE pair AS (a int, b text)", "ALTER TYPE mood RENAME TO other; ALTER TYPE other RENAME TO mood"))
 	}
 }

@@ -141,3 +141,19 @@ func TestKeyAtRestart(t *testing.T) {
 		t.Errorf("the log has %d events, want 2", n)
 	}
 }
+
+// TestKeyAnalyzedAway: where the primary key is gone and the table was analyzed, the server no longer
+// says what the key of older rows was.
+func TestKeyAnalyzedAway(t *testing.T) {
+	d := newDatabase(t, "postgres18")
+	d.exec(t, "CREATE TABLE items (id int PRIMARY KEY, v int)")
+	log := capturetest.NewLog(nil)
+	h := d.harness(t)
+	c := h.Start(t, log)
+	c.Streaming(t)
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	d.exec(t, "INSERT INTO items VALUES (1, 1)", "UPDATE items SET v = 2", "ALTER TABLE items DROP CONSTRAINT items_pkey", "ANALYZE items", "ALTER TABLE items REPLICA IDENTITY FULL")
+	checkError(t, h.Start(t, log).Wait(), []string{"table public.items had a primary key", "penstock source reset shop"})
+}

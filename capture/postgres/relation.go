@@ -18,6 +18,7 @@ type relation struct {
 	full    bool  // old rows are complete
 	strict  bool  // a value that does not fit its type as it was looked up is errStale
 	nulls   bool  // a column that is NOT NULL now was NULL
+	unkeyed bool  // the default identity, and no primary key
 	asText  bool  // which attributes composite values have is not known: they stay text
 	looked  time.Time
 	// keyPlaces are the places of the key's columns in tuples.
@@ -68,6 +69,7 @@ var errStale = errors.New("a type was altered")
 // newRelation makes the relation of a Relation message.
 func newRelation(oid uint32, m *relationMessage, t *change.Table, places []int, ts types) *relation {
 	r := &relation{oid: oid, table: t, key: t.Key, full: m.identity == 'f', columns: make([]relationCodec, len(m.columns)), count: &tableCount{}, place: -1}
+	r.unkeyed = m.identity == 'd' && !slices.ContainsFunc(m.columns, func(c relationColumn) bool { return c.key })
 	for i, c := range m.columns {
 		typ := ts[c.typ]
 		if typ == nil {
