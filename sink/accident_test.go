@@ -14,12 +14,17 @@ import (
 // bubble runs a test in virtual time with an open plant of one partition.
 func bubble(t *testing.T, change func(*sink.Spec), test func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor)) {
 	t.Helper()
+	bubbleOf(t, 1, change, test)
+}
+
+func bubbleOf(t *testing.T, partitions int, change func(*sink.Spec), test func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		v := newVendor()
-		p := newPlant(t, v, 1, change)
+		p := newPlant(t, v, partitions, change)
 		p.open()
 		defer func() { p.stop() }()
-		test(t, p, newShop(1), v)
+		test(t, p, newShop(partitions), v)
 		if err := v.Err(); err != nil {
 			t.Error(err)
 		}

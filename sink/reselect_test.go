@@ -20,14 +20,8 @@ func lacking(t *testing.T, read func(id int) (change.Row, bool)) (*plant, *shop,
 	s.begin()
 	s.insert(row(1, "a@x.test", "A", "test", 1, 1))
 	s.begin()
-	s.update(unnamed(row(1, "a@x.test", "", "pro", 2, 1)))
+	s.update(unsaid(row(1, "a@x.test", "", "pro", 2, 1)))
 	return p, s, v
-}
-
-// unnamed leaves a row's name out, as the database does when it did not change.
-func unnamed(r change.Row) change.Row {
-	r[2] = change.Of(change.Unchanged, "")
-	return r
 }
 
 func TestRowIsReadAgain(t *testing.T) {
@@ -69,7 +63,7 @@ func TestNewerRowDoesNotCompleteAnOlderEvent(t *testing.T) {
 		p.take(s, 10)
 		<-time.After(10 * time.Second)
 		s.begin()
-		s.update(unnamed(row(1, "a@x.test", "", "pro", 4, 1)))
+		s.update(unsaid(row(1, "a@x.test", "", "pro", 4, 1)))
 		p.take(s, 10)
 		p.settle()
 		if len(seen) != 2 || seen[0] != "3B" || seen[1] != "4B" {

@@ -1,0 +1,103 @@
+package sink_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
+)
+
+// keyed runs a test with 1 and 6 partitions, taking messages in one by one and many at once.
+func keyed(t *testing.T, rows int, byCode bool, test func(t *testing.T, s *shop), check func(t *testing.T, before, after map[string]map[string]string)) {
+	for _, partitions := range []int{1, 6} {
+		for _, size := range []int{1, 700} {
+			t.Run(fmt.Sprintf("%d partitions, %d at once", partitions, size), func(t *testing.T) {
+				bubbleOf(t, partitions, func(s *sink.Spec) { s.Program = program{print: "1", byCode: byCode} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+					for id := 1; id <= rows; id++ {
+						s.begin()
+						s.insert(row(id, fmt.Sprintf("c%d@x.test", id), "C", "pro", 1, id))
+					}
+					p.take(s, 1000)
+					p.settle()
+					before := v.Live()
+					s.begin()
+					test(t, s)
+					p.take(s, size)
+					p.settle()
+					check(t, before, v.Live())
+					if l := p.ledger(); l.Rejected+l.Held+l.Waiting+l.Pending != 0 || l.Keys.InApp != int64(len(v.Live())) {
+						t.Errorf("ledger %+v", l)
+					}
+					if err := v.Err(); err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// follows checks that each row has the record that it had, under another key.
+func follows(t *testing.T, before, after map[string]map[string]string, to func(id int) int) {
+	t.Helper()
+	if len(after) != len(before) {
+		t.Errorf("the app had %d records and has %d", len(before), len(after))
+	}
+	for id := 1; id <= len(before); id++ {
+		was, is := before[itoa(id)], after[itoa(to(id))]
+		if is == nil || is["ident"] != was["ident"] || is["id"] != was["id"] {
+			t.Fatalf("row %d: record %v became %v", id, was, is)
+		}
+	}
+}
+
+// UPDATE t SET id = id + 1, in the order in which each key is given away before its row gives it up.
+func TestEveryKeyGoesToTheNext(t *testing.T) {
+	const rows = 1000
+	keyed(t, rows, false, func(_ *testing.T, s *shop) {
+		for id := 1; id <= rows; id++ {
+			s.rekey(row(id, fmt.Sprintf("c%d@x.test", id), "C", "pro", 1, id), row(id+1, fmt.Sprintf("c%d@x.test", id), "C", "pro", 2, id))
+		}
+	}, func(t *testing.T, before, after map[string]map[string]string) {
+		follows(t, before, after, func(id int) int { return id + 1 })
+	})
+}
+
+func TestTwoRowsSwapKeys(t *testing.T) {
+	keyed(t, 2, false, func(_ *testing.T, s *shop) {
+		s.rekey(row(1, "c1@x.test", "C", "pro", 1, 1), row(2, "c1@x.test", "C", "pro", 2, 1))
+		s.rekey(row(2, "c2@x.test", "C", "pro", 1, 2), row(1, "c2@x.test", "C", "pro", 2, 2))
+	}, func(t *testing.T, before, after map[string]map[string]string) {
+		follows(t, before, after, func(id int) int { return 3 - id })
+	})
+}
+
+func TestOldKeyIsUsedAgain(t *testing.T) {
+	keyed(t, 1, false, func(_ *testing.T, s *shop) {
+		s.rekey(row(1, "c1@x.test", "C", "pro", 1, 1), row(2, "c1@x.test", "C", "pro", 2, 1))
+		s.insert(row(1, "new@x.test", "New", "pro", 1, 9))
+	}, func(t *testing.T, before, after map[string]map[string]string) {
+		if len(after) != 2 || after["2"]["id"] != before["1"]["id"] || after["1"]["ident"] != "9" {
+			t.Errorf("the app has %v", after)
+		}
+	})
+}
+
+// The app's key is a unique column that is not the table's key.
+func TestTwoRowsExchangeAppKeys(t *testing.T) {
+	keyed(t, 3, true, func(_ *testing.T, s *shop) {
+		for _, id := range []int{1, 2} {
+			r := row(id, fmt.Sprintf("c%d@x.test", id), "C", "pro", 2, id)
+			r[6] = row(3-id, "", "", "", 0, 0)[0]
+			s.update(r)
+		}
+	}, func(t *testing.T, before, after map[string]map[string]string) {
+		for id, code := range map[int]int{1: 2, 2: 1, 3: 3} {
+			was, is := before[itoa(id)], after[itoa(code)]
+			if is == nil || is["ident"] != itoa(id) || is["id"] != was["id"] {
+				t.Errorf("row %d: record %v became %v", id, was, is)
+			}
+		}
+	})
+}
