@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/hashicorp/hcl/v2"
@@ -37,7 +38,7 @@ func (project *Project) decodePipeline(block *hcl.Block, each map[string]cty.Val
 		ctx.Variables["each"] = unmarked(each)
 	}
 	p := &Pipeline{
-		Name: block.Labels[0], Each: each, Range: block.DefRange, On: On{Delete: "archive", Leave: "archive", AppDelete: "hold"},
+		Name: block.Labels[0], Each: each, Range: block.DefRange, Backfill: "auto", On: On{Delete: "archive", Leave: "archive", AppDelete: "hold"},
 		Guard: Guard{MaxDeletes: Quota{Share: 0.05, Count: -1}, MaxChanges: Quota{Share: -1, Count: -1}, MaxCreates: Quota{Share: -1, Count: -1}},
 	}
 	content, diags := block.Body.Content(pipelineSchema)
@@ -59,8 +60,10 @@ func (project *Project) decodePipeline(block *hcl.Block, each map[string]cty.Val
 		case "backfill":
 			if s, _, ds := constant(attr.Expr, ctx); ds.HasErrors() {
 				diags = append(diags, ds...)
-			} else if s != "auto" {
-				diags = append(diags, notYet(attr.Expr.Range().Ptr(), fmt.Sprintf("backfill = %q", s)))
+			} else if modes := []string{"auto", "ask", "never"}; slices.Contains(modes, s) {
+				p.Backfill = s
+			} else {
+				diags = append(diags, unknown(attr.Expr.Range().Ptr(), "backfill", s, modes))
 			}
 		}
 	}

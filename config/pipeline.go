@@ -22,8 +22,10 @@ type Pipeline struct {
 	Match   []NamedExpr // at most one for now
 	Fields  []FieldExpr // all groups, in the order written
 	On      On
-	Deliver Deliver
-	Guard   Guard
+	// Backfill says what a new or changed pipeline does about the rows that are there: auto, ask or never.
+	Backfill string
+	Deliver  Deliver
+	Guard    Guard
 	// Range is the block's header, for diagnostics about the whole.
 	Range hcl.Range
 }

@@ -118,11 +118,15 @@ func (p *Pipeline) open(ctx context.Context) error {
 				return err
 			}
 		}
-		if p.delivery, err = tx.Delivery(p.id); err != nil {
+		kept, err := tx.Delivery(p.id)
+		if err != nil {
 			return err
 		}
-		if p.spec.Schedule != nil && p.delivery.Since == 0 {
+		p.delivery = p.since(kept, st.Fingerprint)
+		if p.spec.Schedule != nil && kept.Since == 0 {
 			p.delivery.Since = time.Now().UnixMilli()
+		}
+		if p.delivery != kept {
 			if err := tx.PutDelivery(p.id, &p.delivery); err != nil {
 				return err
 			}
@@ -174,6 +178,9 @@ func (p *Pipeline) open(ctx context.Context) error {
 	}
 	p.e.failpoint("start.after_intents")
 	if p.changed {
+		if err := p.lapse(ctx); err != nil {
+			return err
+		}
 		if err := p.reevaluate(ctx); err != nil {
 			return err
 		}

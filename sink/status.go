@@ -34,7 +34,8 @@ type PipelineStatus struct {
 	Schedule   string    // "" for one that sends at once
 	Next       time.Time // tick of the schedule; zero while a run goes on
 	Began, End time.Time // of the last run; it goes on when it did not end since it began
-	Changed    bool      // its fingerprint differs from that of the start before
+	Backfill   Backfill
+	Changed    bool // its fingerprint differs from that of the start before
 	Ledger     state.Ledger
 	Guarded    int64  // stopped by guards
 	Reselected int64  // in quarantine until their rows were read again
@@ -84,6 +85,7 @@ func (p *Pipeline) status() PipelineStatus {
 	defer p.mu.Unlock()
 	s := PipelineStatus{Name: p.spec.Name, App: p.spec.App, Changed: p.changed, Ledger: p.ledger, Inflight: len(p.inflight), Guarded: p.guarded()}
 	p.timing(&s)
+	s.Backfill = p.backfill()
 	s.Reselected, _ = p.reselecting(context.Background()) // an error of the state ends the process elsewhere
 	p.partsMu.Lock()
 	defer p.partsMu.Unlock()

@@ -263,6 +263,8 @@ func (w *writer) delivery(pipeline int64, d *Delivery) []byte {
 	for _, n := range []int64{d.Paused, d.Started, d.Ended, d.Since} {
 		w.int(n)
 	}
+	w.text(d.Backfilled)
+	w.text(d.Approved)
 	return w.seal(pipeline, nil)
 }
 
@@ -274,6 +276,7 @@ func readDelivery(pipeline int64, row []byte) (d Delivery, ok bool) {
 	for _, n := range []*int64{&d.Paused, &d.Started, &d.Ended, &d.Since} {
 		*n = r.int()
 	}
+	d.Backfilled, d.Approved = r.text(), r.text()
 	return d, r.ok()
 }
 

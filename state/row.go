@@ -20,6 +20,9 @@ type Delivery struct {
 	Started, Ended int64
 	// Since is the moment after which the next tick counts: a tick before now is missed, and made good by one run.
 	Since int64
+	// Backfilled is the fingerprint of the rules by which the rows that are there were taken in, or "new"; Approved that for which
+	// a person has let them be.
+	Backfilled, Approved string
 }
 
 // Position is how far one pipeline has taken in one partition.

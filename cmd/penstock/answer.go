@@ -14,17 +14,18 @@ import (
 // The questions that commands ask of a project: of the running process through its
 // socket, or answered by the command itself when none runs.
 const (
-	askStatus  = "status"
-	askList    = "dlq/list"
-	askReplay  = "dlq/replay"
-	askDrop    = "dlq/drop"
-	askGuards  = "guard/list"
-	askApprove = "guard/approve"
-	askHolds   = "hold/list"
-	askResolve = "hold/resolve"
-	askTiming  = "timing"
-	askBackup  = "state/backup"
-	askHistory = "history"
+	askStatus   = "status"
+	askList     = "dlq/list"
+	askReplay   = "dlq/replay"
+	askDrop     = "dlq/drop"
+	askGuards   = "guard/list"
+	askApprove  = "guard/approve"
+	askHolds    = "hold/list"
+	askResolve  = "hold/resolve"
+	askBackfill = "backfill/approve"
+	askTiming   = "timing"
+	askBackup   = "state/backup"
+	askHistory  = "history"
 )
 
 // quarantineQuery chooses entries; ID chooses one, with its content.
@@ -137,6 +138,8 @@ func (rt *plant) answer(ctx context.Context, question string, body json.RawMessa
 			return nil, err
 		}
 		return rt.approve(ctx, a)
+	case askBackfill:
+		return rt.approveBackfill(ctx, body)
 	case askTiming:
 		return rt.timing(ctx, body)
 	case askHolds, askResolve:

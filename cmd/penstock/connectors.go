@@ -36,6 +36,9 @@ type database interface {
 	At(resume []byte) (capture.Status, error)
 	// Reset gives up a position: it returns the resume point from which the tables are read again.
 	Reset(ctx context.Context, resume []byte) ([]byte, error)
+	// Rejoin returns the resume point from which tables are read again before the stream goes on, and what is estimated of
+	// their rows; those that were never read are left out.
+	Rejoin(ctx context.Context, resume []byte, tables []string) ([]byte, map[string]int64, error)
 }
 
 // sources has a line for each kind of source block.

@@ -49,6 +49,7 @@ type reading struct {
 
 	mu     sync.Mutex
 	failed error // why it is not read any more
+	cut    context.CancelFunc
 }
 
 func (r *reading) fail(err error) {
@@ -253,7 +254,7 @@ func (rt *plant) run(ctx context.Context) error {
 			left.Add(1)
 			wg.Go(func() {
 				defer left.Done()
-				err := capture.Run(ctx, r, watchedWriter{r.writer, r.name, rt.watch}, change.NewEncoder(r.Identity(version)), capture.Options{Stats: r.stats, Failpoint: failpoint})
+				err := rt.capture(ctx, r)
 				if err == nil {
 					return
 				}

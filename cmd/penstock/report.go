@@ -74,9 +74,19 @@ type pipelineReport struct {
 	Changed   bool           `json:"changed"`            // its rules differ from those of the start before
 	Where     []partPosition `json:"partitions"`         // how far each partition was taken in
 	// Reread counts rows in quarantine that are about to be read again.
-	Reread   int64          `json:"read_again,omitempty"`
-	Paused   *time.Time     `json:"paused_since,omitempty"`
-	Schedule *scheduleTimes `json:"schedule,omitempty"`
+	Reread   int64           `json:"read_again,omitempty"`
+	Backfill *backfillReport `json:"backfill,omitempty"`
+	Paused   *time.Time      `json:"paused_since,omitempty"`
+	Schedule *scheduleTimes  `json:"schedule,omitempty"`
+}
+
+// backfillReport says that a pipeline is to have the rows that are there.
+type backfillReport struct {
+	Why      string `json:"why"`      // new, changed
+	Mode     string `json:"mode"`     // auto, ask, never
+	Approved bool   `json:"approved"` // of ask
+	Records  int64  `json:"records"`  // keys that it has seen: a call is made for those that differ
+	Calls    int64  `json:"calls"`    // at most, for these
 }
 
 // scheduleTimes is when a pipeline with a schedule sends.
@@ -191,6 +201,7 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 		Events: eventsOf(&st.Ledger), Keys: keysOf(&st.Ledger.Keys), Where: []partPosition{},
 	}
 	p.Reread = st.Reselected
+	p.Backfill = rt.backfillReport(st)
 	if !st.Paused.IsZero() {
 		p.Paused = &st.Paused
 	}
@@ -336,6 +347,10 @@ func (c *cli) writeReport(r *report) error {
 		if p.Reread > 0 {
 			fmt.Fprintf(c.out, "  %d rows are read again from the source, since a change came without a value that is needed (they are among the rejected)\n", p.Reread)
 		}
+		if b := p.Backfill; b != nil {
+			how := map[string]string{"auto": "its table is read again", "ask": "its table is read again after penstock backfill approve " + p.Pipeline, "never": "only live changes are taken"}[b.Mode]
+			fmt.Fprintf(c.out, "  %s: %s; it has seen %d records, %d calls at most for them\n", b.Why, how, b.Records, b.Calls)
+		}
 		if p.Paused != nil {
 			fmt.Fprintf(c.out, "  paused since %s: %d records wait for penstock resume %s\n", p.Paused.Format(time.RFC3339), e.Pending, p.Pipeline)
 		}
@@ -365,6 +380,19 @@ func (s *scheduleTimes) String() string {
 		return last
 	}
 	return fmt.Sprintf("next run %s, %s", s.Next.Format(time.RFC3339), last)
+}
+
+func (rt *plant) backfillReport(st *sink.PipelineStatus) *backfillReport {
+	if st.Backfill.Why == "" {
+		return nil
+	}
+	for _, pipe := range rt.Pipelines {
+		if pipe.Name == st.Name {
+			batch := int64(max(1, rt.apps[pipe.To.App].Limits(pipe.To.Object).Batch))
+			return &backfillReport{st.Backfill.Why, pipe.Backfill, st.Backfill.Approved, st.Backfill.Records, (st.Backfill.Records + batch - 1) / batch}
+		}
+	}
+	return nil
 }
 
 // keyJSON is a source key in an answer: the message key as it is, null where there is none.

@@ -117,6 +117,7 @@ func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) er
 			return err
 		}
 		rt.checkRows(ctx)
+		rt.tellBackfills()
 	}
 	if err := c.refuse(p); err != nil {
 		return err
@@ -273,7 +274,7 @@ func (g *goal) reached(ctx context.Context) (bool, error) {
 		if g.rt.sources[name].failure() != nil {
 			return false, fmt.Errorf("source %s: %w", name, g.rt.sources[name].failure())
 		}
-		if !reached() {
+		if !reached() || g.rt.sources[name].loading() {
 			return false, nil
 		}
 	}

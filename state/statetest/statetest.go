@@ -67,7 +67,7 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 	}
 	move := &state.Move{Token: change.NewID(4, 4, 4, 4), Displaced: true, Time: 1, Key: []byte("k")}
 	deferred := &state.Deferred{Key: []byte("k"), Partition: 2, Time: 5, Event: []byte("e")}
-	delivery := state.Delivery{Paused: 1, Started: 2, Ended: 3, Since: 4}
+	delivery := state.Delivery{Paused: 1, Started: 2, Ended: 3, Since: 4, Backfilled: "p", Approved: "q"}
 	guard := state.Guard{Tripped: true, Since: 1, Base: 2, Sent: []state.Minute{{At: 3, N: 4}}}
 	id := update(t, s, "rows", func(tx state.Tx, id int64) error {
 		if err := tx.PutShadow(id, shadow); err != nil {
