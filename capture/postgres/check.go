@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -55,7 +56,11 @@ func (s *Source) serverProblems(srv *server) (out []*capture.Problem) {
 	if srv.connections >= 0 && srv.connections < sessions {
 		add(capture.Problem{Code: "E0476", What: fmt.Sprintf("role %s may have %d sessions, capture needs %d", srv.user, srv.connections, sessions), Fix: fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT -1", role)})
 	}
-	for name := range strings.SplitSeq(standbyNames.Replace(srv.settings["synchronous_standby_names"]), ",") {
+	standbys := srv.settings["synchronous_standby_names"]
+	if m := standbyNames.FindStringSubmatch(standbys); m != nil {
+		standbys = m[1]
+	}
+	for name := range strings.SplitSeq(standbys, ",") {
 		if name = strings.TrimSpace(name); name == "*" || name != "" && strings.EqualFold(strings.Trim(name, `"`), s.application(forStream)) {
 			add(capture.Problem{Code: "E0477", What: fmt.Sprintf("synchronous_standby_names has %s, which is us too: commits would wait for penstock", name),
 				Fix: "name the standbys alone, for example ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (standby1)'; SELECT pg_reload_conf()"})
@@ -68,8 +73,8 @@ func (s *Source) serverProblems(srv *server) (out []*capture.Problem) {
 // watches the slot, one that looks things up, and a snapshot's.
 const sessions = 4
 
-// standbyNames takes off what is around the names in synchronous_standby_names.
-var standbyNames = strings.NewReplacer("FIRST", ",", "ANY", ",", "first", ",", "any", ",", "(", ",", ")", ",")
+// standbyNames finds the names in synchronous_standby_names with a method or a number.
+var standbyNames = regexp.MustCompile(`(?i)^\s*(?:(?:first|any)\s+)?\d+\s*\((.*)\)\s*$`)
 
 // settingProblems: settings with which capture works, and may not for long.
 func (s *Source) settingProblems(srv *server) (out []*capture.Problem) {
@@ -128,8 +133,8 @@ func (s *Source) refused(err error, replication bool) error {
 	case pg.Code == "28000" && config.TLSConfig == nil && strings.Contains(pg.Message, "no encryption"):
 		return &capture.Problem{Code: "E0449", What: fmt.Sprintf("the server may want TLS, which the url does not use (%s)", pg.Message), Fix: "sslmode=require or verify-full in the url; or a line host in pg_hba.conf"}
 	case pg.Code == "28000" && replication:
-		return &capture.Problem{Code: "E0447", What: fmt.Sprintf("the server refuses replication sessions (%s)", pg.Message),
-			Fix: fmt.Sprintf("a line in pg_hba.conf for the database and the role: hostssl %s %s ADDRESS scram-sha-256; then SELECT pg_reload_conf()", config.Database, config.User)}
+		return &capture.Problem{Code: "E0447", What: fmt.Sprintf("replication sessions are refused (%s)", pg.Message),
+			Fix: "an ordinary session was let in: allow replication to the role in the proxy or service in between, or point the url at the server itself"}
 	case pg.Code == "42501" && replication:
 		return &capture.Problem{Code: "E0446", What: fmt.Sprintf("role %s may not replicate (%s)", config.User, pg.Message), Fix: fmt.Sprintf("ALTER ROLE %s REPLICATION", role)}
 	case pg.Code == "42501":

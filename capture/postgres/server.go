@@ -177,7 +177,7 @@ func (s *Source) inspect(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if srv.replication && srv.walLevel == "logical" {
+	if srv.replication && srv.walLevel == "logical" && srv.senders < srv.maxSenders {
 		return srv, s.inspectSystem(ctx, srv)
 	}
 	return srv, nil

@@ -149,3 +149,17 @@ func appendFile(name, text string) error {
 	}
 	return f.Close()
 }
+
+// Access replaces who may connect to a Postgres server: lines of pg_hba.conf.
+func (s *Server) Access(ctx context.Context, lines ...string) error {
+	if s.external() {
+		return s.notOurs("change access of")
+	}
+	if err := os.WriteFile(filepath.Join(s.data(), "pg_hba.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write pg_hba.conf: %w", err)
+	}
+	if err := s.Exec(ctx, "SELECT pg_reload_conf()"); err != nil {
+		return fmt.Errorf("reload settings: %w", err)
+	}
+	return nil
+}
