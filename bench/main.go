@@ -27,6 +27,7 @@ type suite struct {
 	shadow  int           // records of the state that is measured
 	runs    int           // of each variant; figures are medians
 	latency time.Duration // length of one run of single commits
+	huge    int           // rows of the largest transaction; 0: not measured
 	big     int64         // bytes of the log that a start after kill -9 finds; 0: not measured
 	dir     string        // for everything that is written
 	profile string        // folder for CPU profiles; "": none
@@ -45,6 +46,7 @@ type benchmark struct {
 func benchmarks() []benchmark {
 	return []benchmark{
 		{"postgres", (*suite).postgres},
+		{"transaction", (*suite).transaction},
 		{"mysql", (*suite).mysql},
 		{"sink", (*suite).sink},
 		{"latency", (*suite).delivery},
@@ -57,7 +59,12 @@ func benchmarks() []benchmark {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout)
+	var err error
+	if os.Getenv(captureOnly) != "" {
+		err = captureUntilStopped(ctx, os.Getenv("BENCH_URL"), os.Getenv("BENCH_SLOT"), os.Getenv("BENCH_DIR"))
+	} else {
+		err = run(ctx, os.Args[1:], os.Stdout)
+	}
 	stop()
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -83,6 +90,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.IntVar(&s.shadow, "shadows", 1_000_000, "records of the state whose size is measured")
 	flags.IntVar(&s.runs, "runs", 5, "runs of each variant, at most 10")
 	flags.DurationVar(&s.latency, "latency", time.Minute, "length of a run of single commits")
+	flags.IntVar(&s.huge, "huge", 10_000_000, "rows of the transaction that the memory of capture is measured through; 0: none")
 	flags.Int64Var(&s.big, "big", 5<<30, "bytes in the log for the start after kill -9")
 	flags.StringVar(&s.profile, "cpuprofile", "", "folder for CPU profiles, one for each variant")
 	if err := flags.Parse(args); err != nil {

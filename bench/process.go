@@ -55,11 +55,16 @@ func (s *suite) start(ctx context.Context, dir string, args ...string) (*process
 	if err := s.build(ctx); err != nil {
 		return nil, err
 	}
+	return launch(exec.CommandContext(ctx, s.command, args...), dir)
+}
+
+// launch starts a command in a project's folder.
+func launch(cmd *exec.Cmd, dir string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(dir, "penstock.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.CommandContext(ctx, s.command, args...), dir: dir, log: log, done: make(chan error, 1)}
+	p := &process{cmd: cmd, dir: dir, log: log, done: make(chan error, 1)}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, log, log
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 	p.cmd.WaitDelay = 20 * time.Second

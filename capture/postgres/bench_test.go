@@ -27,8 +27,14 @@ var benchTypes = []uint32{20, 25, 25, 25, 1700, 16, 1184, 2950, 25}
 
 // benchStream is a stream whose relation 1 is known.
 func benchStream(out *nowhere) *stream {
-	cfg := &Config{Tables: []string{"public.*"}}
-	s := &Source{cfg: cfg, name: "shop", versions: map[uint32]*change.Table{}}
+	s := &Source{cfg: &Config{Tables: []string{"public.*"}}, name: "shop", versions: map[uint32]*change.Table{}}
+	st := newStream(context.Background(), s, nil, &resume{Epoch: 1}, out)
+	st.relations[1] = benchRelation(st)
+	return st
+}
+
+// benchRelation is relation 1 of a stream.
+func benchRelation(st *stream) *relation {
 	ts := types{}
 	m := relationMessage{schema: "public", name: "t", identity: 'd'}
 	for i, oid := range benchTypes {
@@ -38,11 +44,13 @@ func benchStream(out *nowhere) *stream {
 		}
 		m.columns = append(m.columns, relationColumn{name: fmt.Sprintf("column_%d", i), key: i == 0, typ: oid, typmod: -1})
 	}
-	t, places := cfg.table("shop", "db", &m, &relationInfo{oid: 1}, ts)
-	r := newRelation(1, &m, t, places, ts)
-	st := newStream(context.Background(), s, nil, &resume{Epoch: 1}, out)
-	st.relations[1] = r
-	return st
+	t, places := st.s.cfg.table("shop", "db", &m, &relationInfo{oid: 1}, ts)
+	r := newRelation(1, &m, st.s.intern(1, t), places, ts)
+	if st.counts[1] == nil {
+		st.counts[1] = r.count
+	}
+	r.count = st.counts[1]
+	return r
 }
 
 // nowhere encodes and forgets.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -74,6 +75,44 @@ func FuzzDecode(f *testing.F) {
 		st.out = discard{}
 		st.srv = &server{messages: &change.Table{}}
 		_ = st.data(xlogData(1, b)) // errors are fine, panics are not
+	})
+}
+
+// FuzzSequence: any sequence of messages, those of transactions in progress among them,
+// becomes events or errors. Each message is behind its length.
+func FuzzSequence(f *testing.F) {
+	sequence := func(messages ...[]byte) (b []byte) {
+		for _, m := range messages {
+			b = append(binary.BigEndian.AppendUint16(b, uint16(len(m))), m...)
+		}
+		return b
+	}
+	f.Add(sequence(seeds()...))
+	row := rowMessage('I', 1, 0)
+	f.Add(sequence([]byte{'S', 0, 0, 0, 5, 1}, within(5, row), within(6, row), []byte{'E'}, []byte{'A', 0, 0, 0, 5, 0, 0, 0, 6},
+		[]byte{'S', 0, 0, 0, 5, 0}, within(5, rowMessage('U', 1, 2)), within(5, []byte{'T', 0, 0, 0, 1, 0, 0, 0, 0, 1}), []byte{'E'}, commitMessage('c', 5, 9)))
+	f.Add(sequence(beginMessage(5, 9), row, commitMessage('C', 5, 9), []byte{'S', 0, 0, 0, 7, 1}, within(7, row), []byte{'E'}, []byte{'A', 0, 0, 0, 7, 0, 0, 0, 7}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		st, out := newLines()
+		st.s.cfg.URL = "postgres://%" // nobody is asked
+		st.srv = &server{messages: &change.Table{}, types: types{}}
+		st.open.transactions = newTransactions(1, newSpillFolder(t.TempDir(), "shop"))
+		defer st.endProgress()
+		for lsn := uint64(1); len(b) > 2; lsn++ {
+			n := min(int(binary.BigEndian.Uint16(b)), len(b)-2)
+			err := st.data(xlogData(lsn, b[2:2+n]))
+			if b = b[2+n:]; err != nil {
+				break
+			}
+			if tx := st.open.current; tx != nil && tx.relations[1] == nil {
+				tx.relations[1] = benchRelation(st)
+			}
+		}
+		for _, line := range out.lines {
+			if !strings.HasPrefix(line, "00000001") { // the epoch
+				t.Errorf("an event without an id: %s", line)
+			}
+		}
 	})
 }
 

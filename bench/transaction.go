@@ -1,0 +1,461 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/penstock-cdc/penstock/capture"
+	"github.com/penstock-cdc/penstock/capture/postgres"
+	"github.com/penstock-cdc/penstock/change"
+)
+
+// transaction compares how long after the commit of one large transaction its last row
+// is there: at a client that discards, and at penstock to nowhere. Both receive it while
+// it is in progress. Then: how late small commits are durable at a steady rate, and how
+// much memory capture has meanwhile and through a huge transaction.
+func (s *suite) transaction(ctx context.Context) (err error) {
+	s.note("transaction: %s rows in one, %d runs", number(float64(s.rows)), s.runs)
+	d, err := newPostgres(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.drop(ctx)) }()
+	if err := d.exec(ctx, postgresTable); err != nil {
+		return err
+	}
+	if err := d.exec(ctx, "CREATE PUBLICATION "+publication+" FOR TABLE public.bench WITH (publish_via_partition_root = true, publish_generated_columns = stored)"); err != nil {
+		return err
+	}
+	var spilled []float64
+	run := func(name string, reader func(ctx context.Context, slot string, began chan<- struct{}) (time.Time, error)) func() (float64, error) {
+		return func() (float64, error) {
+			took, spill, err := d.largeTransaction(ctx, s.rows, reader)
+			if err != nil {
+				return 0, err
+			}
+			s.note("  %-8s last row %.2f s after the commit, %s spilled by the server", name, took, mebibytes(spill))
+			if name == "nowhere" {
+				spilled = append(spilled, spill)
+			}
+			return took, nil
+		}
+	}
+	results, err := alternate(s.runs,
+		run("discard", func(ctx context.Context, slot string, began chan<- struct{}) (time.Time, error) {
+			return discardTransaction(ctx, d.url, slot, began)
+		}),
+		run("nowhere", func(ctx context.Context, slot string, began chan<- struct{}) (time.Time, error) {
+			src, err := d.sourceWith(slot, s.dir)
+			if err != nil {
+				return time.Time{}, err
+			}
+			return lastRow(ctx, src, s.rows, began)
+		}))
+	if err != nil {
+		return err
+	}
+	seconds := func(f float64) string { return fmt.Sprintf("%.2f s", f) }
+	base, ours := median(results[0]), median(results[1])
+	s.add(figure{what: "Postgres: last row of a large transaction after its commit, a client that discards", measured: seconds(base), detail: list(results[0], seconds)})
+	s.add(figure{
+		what: "The same to nowhere", goal: "≤ 1.5 times that", measured: fmt.Sprintf("%.2f (%.2f s)", ours/base, ours), verdict: atMost(ours/base, 1.5), detail: list(results[1], seconds),
+	})
+	s.add(figure{what: "The same: spilled by the server", goal: "0 bytes", measured: mebibytes(median(spilled)), verdict: atMost(median(spilled), 0)})
+	if err := s.durable(ctx, d); err != nil {
+		return err
+	}
+	return s.resident(ctx, d)
+}
+
+// largeTransaction makes one transaction while reader reads a fresh slot, and returns how
+// long after its commit reader had the last row, in seconds, and what the server spilled.
+func (d *postgresDatabase) largeTransaction(ctx context.Context, rows int, reader func(context.Context, string, chan<- struct{}) (time.Time, error)) (took, spill float64, err error) {
+	slot := d.name + "_large"
+	if err := d.exec(ctx, "TRUNCATE public.bench"); err != nil {
+		return 0, 0, err
+	}
+	if err := d.exec(ctx, "SELECT pg_create_logical_replication_slot('"+slot+"', 'pgoutput')"); err != nil {
+		return 0, 0, err
+	}
+	type answer struct {
+		at  time.Time
+		err error
+	}
+	began, answered := make(chan struct{}), make(chan answer, 1)
+	go func() {
+		at, err := reader(ctx, slot, began)
+		answered <- answer{at, err}
+	}()
+	select {
+	case <-began:
+	case a := <-answered:
+		return 0, 0, errors.Join(a.err, errors.New("the reader ended before the transaction began"))
+	}
+	if err := d.exec(ctx, "BEGIN"); err != nil {
+		return 0, 0, err
+	}
+	for done := 0; done < rows; done += 50_000 {
+		if err := d.exec(ctx, insertRows(done, min(50_000, rows-done))); err != nil {
+			return 0, 0, err
+		}
+	}
+	if err := d.exec(ctx, "COMMIT"); err != nil {
+		return 0, 0, err
+	}
+	committed := time.Now()
+	a := <-answered
+	if a.err != nil {
+		return 0, 0, a.err
+	}
+	result := d.conn.ExecParams(ctx, "SELECT spill_bytes FROM pg_stat_replication_slots WHERE slot_name = $1", [][]byte{[]byte(slot)}, nil, nil, nil).Read()
+	if result.Err != nil || len(result.Rows) != 1 {
+		return 0, 0, errors.Join(result.Err, errors.New("the server has no statistics of the slot"))
+	}
+	spill, err = strconv.ParseFloat(string(result.Rows[0][0]), 64)
+	return max(0, a.at.Sub(committed).Seconds()), spill, errors.Join(err, d.dropSlots(ctx, slot))
+}
+
+// insertRows is the statement for that many rows behind an id.
+func insertRows(from, rows int) string {
+	return fmt.Sprintf(`INSERT INTO public.bench SELECT %[1]d + n, 'somebody' || (%[1]d + n) || '@example.com', initcap(left(md5(n::text), 5)), initcap(right(md5(n::text), 7)),
+		n %% 100000 + 0.25, n %% 3 > 0, clock_timestamp(), gen_random_uuid(),
+		md5((%[1]d + n)::text) || ' ' || md5((%[1]d - n)::text) || ' ' || md5((2 * n)::text) || ' customer since 2019, net 30' FROM generate_series(1, %[2]d) n`, from, rows)
+}
+
+// discardTransaction reads a slot with protocol version 2 until a transaction that was in
+// progress commits, and throws everything away.
+func discardTransaction(ctx context.Context, url, slot string, began chan<- struct{}) (time.Time, error) {
+	var none time.Time
+	cfg, err := pgconn.ParseConfig(url)
+	if err != nil {
+		return none, errors.New("the database's URL does not parse") // err would show the password
+	}
+	cfg.RuntimeParams["replication"] = "database"
+	conn, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return none, err
+	}
+	h, err := conn.Hijack()
+	if err != nil {
+		return none, err
+	}
+	defer h.Conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = h.Conn.Close() })()
+	query := fmt.Sprintf("START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '2', streaming 'on', publication_names '%s')\x00", slot, publication)
+	if _, err := h.Conn.Write(append(binary.BigEndian.AppendUint32([]byte{'Q'}, uint32(4+len(query))), query...)); err != nil {
+		return none, err
+	}
+	status := append(binary.BigEndian.AppendUint32([]byte{'d'}, 38), append([]byte{'r'}, make([]byte, 33)...)...)
+	buf := make([]byte, 1<<20)
+	r, w := 0, 0
+	fill := func(n int) error {
+		if w-r >= n {
+			return nil
+		}
+		w = copy(buf, buf[r:w])
+		r = 0
+		if n > len(buf) {
+			return errors.New("a message that no row of the load has")
+		}
+		m, err := io.ReadAtLeast(h.Conn, buf[w:], n-w)
+		w += m
+		return err
+	}
+	for {
+		if err := fill(5); err != nil {
+			return none, fmt.Errorf("read slot: %w", err)
+		}
+		size := int(binary.BigEndian.Uint32(buf[r+1:])) + 1
+		if err := fill(size); err != nil {
+			return none, fmt.Errorf("read slot: %w", err)
+		}
+		m := buf[r : r+size]
+		r += size
+		switch {
+		case m[0] == 'E':
+			return none, errors.New("read slot: the server refuses")
+		case m[0] == 'W':
+			close(began)
+		case m[0] == 'd' && m[5] == 'w' && (m[30] == 'c' || m[30] == 'C'): // Stream Commit; Commit, when it was small
+			return time.Now(), nil
+		case m[0] == 'd' && m[5] == 'k' && m[size-1] == 1:
+			if _, err := h.Conn.Write(status); err != nil {
+				return none, err
+			}
+		}
+	}
+}
+
+func (d *postgresDatabase) sourceWith(slot, dataDir string) (*postgres.Source, error) {
+	return postgres.Open(&postgres.Config{
+		URL: d.url, Tables: []string{"public.bench"}, Slot: slot, Publication: publication, Snapshot: postgres.SnapshotNever,
+	}, "shop", postgres.WithDataDir(dataDir))
+}
+
+// lastRow captures to nowhere and returns when the last of so many rows was there.
+func lastRow(ctx context.Context, src *postgres.Source, rows int, began chan<- struct{}) (time.Time, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watch := &stopwatch{}
+	c := &counted{Log: nowhere{}, watch: watch, full: cancel}
+	c.left.Store(int64(rows))
+	if err := src.Check(ctx, nil); err != nil {
+		return time.Time{}, err
+	}
+	go awaitStreaming(ctx, src, began)
+	err := capture.Run(ctx, src, c, change.NewEncoder(src.Identity("bench")), capture.Options{})
+	if left := c.left.Load(); err == nil && left != 0 {
+		err = fmt.Errorf("read %d rows, want %d", int64(rows)-left, rows)
+	}
+	return watch.last, err
+}
+
+func awaitStreaming(ctx context.Context, src *postgres.Source, began chan<- struct{}) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for src.Status().State != "streaming" {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	close(began)
+}
+
+// timed is a log that notes when each row was durable.
+type timed struct {
+	capture.Log
+	mu      sync.Mutex
+	pending []int64 // ids
+	durable map[int64]time.Time
+}
+
+func (t *timed) Add(r *change.Record) (int, error) {
+	if digits, ok := bytes.CutPrefix(r.Key, []byte(`{"id":`)); ok && r.Value != nil {
+		if id, err := strconv.ParseInt(string(bytes.TrimSuffix(digits, []byte("}"))), 10, 64); err == nil {
+			t.pending = append(t.pending, id)
+		}
+	}
+	return t.Log.Add(r)
+}
+
+func (t *timed) Flush(ctx context.Context, resume []byte) error {
+	if err := t.Log.Flush(ctx, resume); err != nil {
+		return err
+	}
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, id := range t.pending {
+		t.durable[id] = now
+	}
+	t.pending = t.pending[:0]
+	return nil
+}
+
+// commitRows is how many rows each of the small transactions has.
+const commitRows = 10
+
+// durable measures how long after their commit small transactions are durable in the
+// embedded log, at a steady rate.
+func (s *suite) durable(ctx context.Context, d *postgresDatabase) error {
+	for _, rate := range []int{1000, 5000} {
+		lags, err := s.steady(ctx, d, rate)
+		if err != nil {
+			return err
+		}
+		form := func(f float64) string { return fmt.Sprintf("%.1f ms", f) }
+		for _, q := range []struct{ q, goal float64 }{{0.5, 3}, {0.99, 10}} {
+			m := quantile(lags, q.q)
+			s.add(figure{
+				what: fmt.Sprintf("Commit to durable in the embedded log at %s rows/s, p%.0f", number(float64(rate)), q.q*100),
+				goal: fmt.Sprintf("≤ %.0f ms", q.goal), measured: form(m), verdict: atMost(m, q.goal),
+			})
+		}
+	}
+	return nil
+}
+
+func (s *suite) steady(ctx context.Context, d *postgresDatabase, rate int) (lags []float64, err error) {
+	slot := d.name + "_steady"
+	if err := d.exec(ctx, "TRUNCATE public.bench"); err != nil {
+		return nil, err
+	}
+	if err := d.exec(ctx, "SELECT pg_create_logical_replication_slot('"+slot+"', 'pgoutput')"); err != nil {
+		return nil, err
+	}
+	e, err := s.openEmbedded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, e.remove()) }()
+	writer, err := e.log.Writer(ctx, "shop", e.store)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, writer.Close()) }()
+	src, err := d.sourceWith(slot, s.dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := src.Check(ctx, nil); err != nil {
+		return nil, err
+	}
+	log := &timed{Log: writer, durable: map[int64]time.Time{}}
+	captureCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	began, ended := make(chan struct{}), make(chan error, 1)
+	go awaitStreaming(captureCtx, src, began)
+	go func() {
+		ended <- capture.Run(captureCtx, src, log, change.NewEncoder(src.Identity("bench")), capture.Options{})
+	}()
+	select {
+	case <-began:
+	case err := <-ended:
+		return nil, errors.Join(err, errors.New("capture ended before it began"))
+	}
+	committed := map[int64]time.Time{}
+	tick := time.NewTicker(time.Second * commitRows / time.Duration(rate))
+	defer tick.Stop()
+	last := 0
+	for end := time.Now().Add(min(s.latency, 20*time.Second)); time.Now().Before(end); {
+		<-tick.C
+		if err := d.exec(ctx, insertRows(last, commitRows)); err != nil {
+			return nil, err
+		}
+		last += commitRows
+		committed[int64(last)] = time.Now()
+	}
+	for poll := time.NewTicker(10 * time.Millisecond); ; <-poll.C {
+		log.mu.Lock()
+		_, done := log.durable[int64(last)]
+		log.mu.Unlock()
+		if done || ctx.Err() != nil {
+			poll.Stop()
+			break
+		}
+	}
+	stop()
+	if err := errors.Join(<-ended, ctx.Err()); err != nil {
+		return nil, err
+	}
+	for id, at := range committed {
+		lags = append(lags, max(0, float64(log.durable[id].Sub(at).Microseconds())/1000))
+	}
+	return lags, d.dropSlots(ctx, slot)
+}
+
+// captureOnly is what this program does in the place of its benchmarks when it is
+// started as the process whose memory is measured: it captures into an embedded log until
+// it is told to stop.
+const captureOnly = "BENCH_CAPTURE"
+
+func captureUntilStopped(ctx context.Context, url, slot, dir string) error {
+	debug.SetMemoryLimit(58 << 20) // as the command does
+	s := &suite{dir: dir}
+	e, err := s.openEmbedded(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := e.log.Writer(ctx, "shop", e.store)
+	if err != nil {
+		return err
+	}
+	src, err := (&postgresDatabase{url: url}).sourceWith(slot, dir)
+	if err != nil {
+		return err
+	}
+	if err := src.Check(ctx, nil); err != nil {
+		return err
+	}
+	return errors.Join(capture.Run(ctx, src, w, change.NewEncoder(src.Identity("bench")), capture.Options{}), w.Close(), e.close())
+}
+
+// resident measures the memory of a process that captures alone: while it streams small
+// transactions, and through one huge transaction.
+func (s *suite) resident(ctx context.Context, d *postgresDatabase) error {
+	for _, m := range []struct {
+		what  string
+		limit float64
+		rows  int
+		load  func(rows int) error
+	}{
+		{"Resident memory of capture alone, small transactions", 48 << 20, s.rows, func(rows int) error { return d.load(ctx, rows) }},
+		{fmt.Sprintf("Resident memory of capture alone, one transaction of %s rows", number(float64(s.huge))), 128 << 20, s.huge, func(rows int) error {
+			return d.exec(ctx, "BEGIN; "+insertRows(0, rows)+"; COMMIT")
+		}},
+	} {
+		if m.rows == 0 {
+			continue
+		}
+		peak, err := s.residentWhile(ctx, d, func() error { return m.load(m.rows) })
+		if err != nil {
+			return err
+		}
+		s.add(figure{what: m.what, goal: "≤ " + mebibytes(m.limit), measured: mebibytes(peak), verdict: atMost(peak, m.limit)})
+	}
+	return nil
+}
+
+func (s *suite) residentWhile(ctx context.Context, d *postgresDatabase, load func() error) (peak float64, err error) {
+	slot := d.name + "_memory"
+	if err := errors.Join(d.exec(ctx, "TRUNCATE public.bench"), d.exec(ctx, "SELECT pg_create_logical_replication_slot('"+slot+"', 'pgoutput')")); err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp(s.dir, "capture-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), captureOnly+"=1", "BENCH_URL="+d.url, "BENCH_SLOT="+slot, "BENCH_DIR="+dir)
+	p, err := launch(cmd, dir)
+	if err != nil {
+		return 0, err
+	}
+	defer p.stop(syscall.SIGTERM)
+	active := func() bool {
+		r := d.conn.ExecParams(ctx, "SELECT FROM pg_replication_slots WHERE active AND slot_name = $1", [][]byte{[]byte(slot)}, nil, nil, nil).Read()
+		return r.Err == nil && len(r.Rows) == 1
+	}
+	if err := p.until(ctx, time.Minute, active); err != nil {
+		return 0, err
+	}
+	if err := load(); err != nil {
+		return 0, err
+	}
+	end := d.conn.ExecParams(ctx, "SELECT pg_current_wal_lsn()", nil, nil, nil, nil).Read()
+	if end.Err != nil {
+		return 0, end.Err
+	}
+	if err := p.until(ctx, 30*time.Minute, func() bool { // VmHWM keeps the peak of the time between
+		r := d.conn.ExecParams(ctx, "SELECT FROM pg_replication_slots WHERE confirmed_flush_lsn >= $2::pg_lsn AND slot_name = $1", [][]byte{[]byte(slot), end.Rows[0][0]}, nil, nil, nil).Read()
+		return r.Err == nil && len(r.Rows) == 1
+	}); err != nil {
+		return 0, err
+	}
+	p.stop(syscall.SIGTERM)
+	if left, err := filepath.Glob(filepath.Join(dir, "transactions", "shop", "*")); err != nil || len(left) > 0 {
+		return 0, errors.Join(err, fmt.Errorf("files of transactions are left: %v", left))
+	}
+	return p.memory(), d.dropSlots(ctx, slot)
+}
