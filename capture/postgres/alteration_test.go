@@ -94,6 +94,7 @@ type alterations struct {
 	want  map[string][]*expected // by topic
 	// A primary key was changed, which the stream does not say beside another identity; a table was analyzed.
 	rekey, analyzed bool
+	relabelled      bool // a label of an enum got another name
 }
 
 // expected is an event as the database described its row when it was written.
@@ -406,6 +407,10 @@ func (a *alterations) compare(r *capturetest.Record, w *expected) string {
 			return fmt.Sprintf("column %s is %v, its schema has %v", c.Name, v.Kind(), c.Kind)
 		}
 		if got := canonicalText(change.AppendValue(nil, v)); got != w.values[i] {
+			if a.relabelled && (c.Kind == change.Enum || c.Element == change.Enum) { // the same, by the server, for labels
+				a.counts.Foreign++
+				continue
+			}
 			return fmt.Sprintf("column %s (%s) is %.200s, want %.200s", c.Name, c.Type, got, w.values[i])
 		}
 	}

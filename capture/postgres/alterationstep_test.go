@@ -495,6 +495,7 @@ func (a *alterations) alterType(s *alterSession) bool {
 	case 0, 1:
 		return a.try(s, "ALTER TYPE mood ADD VALUE '"+a.name("m")+"'"+a.pick("", " BEFORE 'ok'"))
 	case 2:
+		a.relabelled = true
 		return a.try(s, "ALTER TYPE mood RENAME VALUE '"+a.pick("sad", "m1")+"' TO '"+a.pick("sad", a.name("m"))+"'")
 	case 3:
 		return a.try(s, "ALTER TYPE pair ADD ATTRIBUTE "+a.name("x")+" "+a.pick("int", "text", "numeric"))
