@@ -116,9 +116,7 @@ func (p *Pipeline) decodeBlock(b *hcl.Block, ctx *hcl.EvalContext) (diags hcl.Di
 			p.Key = NamedExpr{Expr: hcl.StaticExpr(nilText, b.DefRange)}
 		}
 	case "match":
-		if p.Match, diags = attributes(b.Body); len(p.Match) > 1 {
-			diags = append(diags, notYet(b.DefRange.Ptr(), "match by more than one field"))
-		}
+		p.Match, diags = attributes(b.Body)
 	case "fields":
 		group := Group(b.Labels[0])
 		switch group {

@@ -184,6 +184,23 @@ func TestRecordsThereBeforeAreAdopted(t *testing.T) {
 	})
 }
 
+// All values of match must be a record's. The app keeps the e-mail unique, so a row that shares that alone is a conflict.
+func TestMatchBySeveralFields(t *testing.T) {
+	also := func(s *sink.Spec) { s.Program = program{print: "1", also: []string{"name"}} }
+	bubble(t, also, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		id := v.Add(map[string]string{"email": "c1@x.test", "name": "c"})
+		v.Add(map[string]string{"email": "c2@x.test", "name": "Another"})
+		p.fill(s, 3)
+		live := v.Live()
+		if live["1"]["id"] != id || live["2"] != nil || live["3"] == nil {
+			t.Errorf("the app has %v", live)
+		}
+		if l := p.ledger(); l.Rejected != 1 {
+			t.Errorf("ledger %+v, want the second in quarantine", l)
+		}
+	})
+}
+
 func TestPoisonIsQuarantinedAndReplayed(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 		v.SetFault(func(_ int, _ sink.Action, changes []sink.Change) sinktest.Fault {

@@ -151,7 +151,7 @@ func (d *Decider) adopts(it *item, r *Record) error {
 	if key == it.want.Key.Text() {
 		return nil
 	}
-	if field := program.MatchField(); field == "" || it.want.Match.Text() == "" || !sameText(r.Fields[field], it.want.Match.Text()) {
+	if field := program.MatchField(); field == "" || it.want.Match.Text() == "" || !sameText(r.Fields[field], d.p.matchOf(it)[0]) || !d.p.matches(it, *r) {
 		return nil // it is not the row's
 	}
 	if key != "" {

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -221,7 +222,9 @@ func (d *dispatcher) adopt(ctx context.Context, f *flight, l Limits) {
 func (d *dispatcher) adoptBy(ctx context.Context, f *flight, reader Reader, l Limits, items []*item, fills []string) error {
 	p := f.p
 	keyField := p.spec.Program.KeyField()
-	return d.read(ctx, f, reader, l, items, p.spec.Program.MatchField(), func(it *item) string { return it.want.Match.Text() }, fills, func(it *item, found []Record) {
+	fields := append(slices.Clone(fills), p.spec.Program.MatchAlso()...)
+	return d.read(ctx, f, reader, l, items, p.spec.Program.MatchField(), func(it *item) string { return p.matchOf(it)[0] }, fields, func(it *item, found []Record) {
+		found = slices.DeleteFunc(found, func(r Record) bool { return !p.matches(it, r) })
 		if len(found) == 0 {
 			return
 		}
@@ -249,6 +252,27 @@ func (d *dispatcher) adoptBy(ctx context.Context, f *flight, reader Reader, l Li
 		it.appID, it.adopt = r.ID, true
 		it.result.Stored = stored(r)
 	})
+}
+
+// matchOf returns the values of match, one or more.
+func (p *Pipeline) matchOf(it *item) []string {
+	text := it.want.Match.Text()
+	var all []string
+	if also := p.spec.Program.MatchAlso(); len(also) > 0 && json.Unmarshal([]byte(text), &all) == nil && len(all) == len(also)+1 {
+		return all
+	}
+	return []string{text}
+}
+
+// matches tells whether a record that has the first value of match has the others too.
+func (p *Pipeline) matches(it *item, r Record) bool {
+	values := p.matchOf(it)
+	for i, field := range p.spec.Program.MatchAlso() {
+		if i+1 >= len(values) || !sameText(r.Fields[field], values[i+1]) {
+			return false
+		}
+	}
+	return true
 }
 
 // owned tells whether an app's record is another record's, or about to be; if not, it is about to be this one's.

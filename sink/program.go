@@ -9,6 +9,8 @@ type Program interface {
 	KeyField() string
 	KeyPII() bool       // the key is made of columns with personal data
 	MatchField() string // "" for none
+	// MatchAlso are further fields that must have a record's values. With them Made.Match is the JSON array of all values' texts.
+	MatchAlso() []string
 	// Fingerprint names all that determines results.
 	Fingerprint() string
 	// NewWorker returns an evaluator of one goroutine's own.

@@ -36,7 +36,8 @@ var customers = (&change.Table{
 type program struct {
 	print  string
 	fill   bool
-	byCode bool // the app's key is code, not id
+	also   []string // match by these too: the name
+	byCode bool     // the app's key is code, not id
 }
 
 func (p program) Fields() []sink.FieldSpec {
@@ -50,6 +51,7 @@ func (p program) Fields() []sink.FieldSpec {
 func (p program) KeyField() string       { return "source_id" }
 func (p program) KeyPII() bool           { return false }
 func (p program) MatchField() string     { return "email" }
+func (p program) MatchAlso() []string    { return p.also }
 func (p program) Fingerprint() string    { return p.print }
 func (p program) NewWorker() sink.Worker { return worker{p} }
 
@@ -66,6 +68,10 @@ func (w worker) Eval(e *change.Event, m *sink.Made) {
 		return
 	}
 	m.Outcome, m.Key, m.Match = sink.Pass, change.OfString(r[0].Text()), r[1]
+	if w.p.also != nil {
+		all, _ := json.Marshal([]string{r[1].Text(), r[2].Text()})
+		m.Match = change.OfString(string(all))
+	}
 	if w.p.byCode {
 		m.Key = change.OfString(r[6].Text())
 	}

@@ -179,11 +179,8 @@ func uniqueFields(o *Object) []string {
 
 // match checks the match block.
 func (c *checker) match(p *config.Pipeline, prog *Program, object *Object, sum *fingerprint) {
+	whole := true
 	for i, m := range p.Match {
-		if i > 0 {
-			c.errorf("E0330", m.NameRange, "More than one match", "This version matches by one field.")
-			continue
-		}
 		n := c.noSkip(c.check(m.Expr), "match")
 		if b := n.typ.base; b == list || b == composite || b == isNull {
 			n = c.errorf("E0330", m.Expr.Range(), "Value can't be matched by", "A record is matched by one simple value, but this is %s.", n.typ)
@@ -193,9 +190,18 @@ func (c *checker) match(p *config.Pipeline, prog *Program, object *Object, sum *
 		}
 		c.target(object, m, n)
 		c.unchanged(m.Expr.Range(), n, false)
-		prog.matchField, prog.matchLabel = m.Name, "match "+m.Name
-		prog.matchColumns, _ = c.usage(n)
-		prog.match = c.compiled(n)
+		if i == 0 {
+			prog.matchField, prog.matchLabel = m.Name, "match "+m.Name
+		} else {
+			prog.matchAlso = append(prog.matchAlso, m.Name)
+		}
+		columns, _ := c.usage(n)
+		if whole = whole && columns != nil; whole {
+			prog.matchColumns = append(prog.matchColumns, columns...)
+		} else {
+			prog.matchColumns = nil
+		}
+		prog.match = append(prog.match, c.compiled(n))
 		sum.node("match "+m.Name, n)
 	}
 }

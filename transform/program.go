@@ -46,13 +46,15 @@ type Program struct {
 	where       eval
 	cleans      []compiledClean
 	rejects     []compiledReject
-	key, match  eval
+	key         eval
+	match       []eval
 	keyOfKey    bool // the app key is made of the table's key alone
 	keyLabel    string
 	matchLabel  string
 	keyField    string
 	keyPII      bool
 	matchField  string
+	matchAlso   []string
 	fields      []compiledField
 	specs       []FieldSpec
 	fingerprint string
@@ -89,6 +91,9 @@ func (p *Program) KeyPII() bool { return p.keyPII }
 
 // MatchField is the app's field by which a record that was there before us is found, empty for none.
 func (p *Program) MatchField() string { return p.matchField }
+
+// MatchAlso are the further fields of match: a record is the row's only if it has all of the values.
+func (p *Program) MatchAlso() []string { return p.matchAlso }
 
 // Fingerprint is a hash over all that determines results: where, clean, reject, key,
 // match and fields (not their layout, comments and order of cleans), the values of the

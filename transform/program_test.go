@@ -1,6 +1,9 @@
 package transform
 
 import (
+	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,5 +70,25 @@ func TestExampleOfTheDesign(t *testing.T) {
 	w.Eval(event(table, change.Delete, customer(table, nil), nil), &res)
 	if res.Outcome != Pass || shown(res.Key) != "text 7" || len(res.Fields) != 0 {
 		t.Errorf("delete: %s %s", res.Outcome, shown(res.Key))
+	}
+}
+
+// A record is matched by all values; where one is missing, by none.
+func TestMatchBySeveralFields(t *testing.T) {
+	table := customers(false)
+	prog := mustCompile(t, strings.Replace(designExample, "match { email = clean.email }", "match {\n    email = clean.email\n    phone = row.phone\n  }", 1), table, contacts())
+	if prog.MatchField() != "email" || !slices.Equal(prog.MatchAlso(), []string{"phone"}) {
+		t.Fatalf("match by %s and %q", prog.MatchField(), prog.MatchAlso())
+	}
+	w := prog.NewWorker()
+	var res Result
+	for phone, want := range map[string]bool{"+1 555 0100": true, "": false} {
+		row := customer(table, nil)
+		row[table.Column("phone")] = change.OfString(phone)
+		w.Eval(event(table, change.Create, nil, row), &res)
+		var all []string
+		if ok := json.Unmarshal([]byte(res.Match.Text()), &all) == nil && len(all) == 2 && all[1] == phone; res.Outcome != Pass || ok != want {
+			t.Errorf("phone %q: %v, match %q", phone, res.Outcome, res.Match.Text())
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package transform
 
 import (
+	"encoding/json"
+	"strings"
 	"unsafe"
 
 	"github.com/cockroachdb/apd/v3"
@@ -42,7 +44,7 @@ type Result struct {
 	// Key is the app key: text, never NULL where an event passes. Of a delete: NULL
 	// where the event does not carry what it is made of.
 	Key change.Value
-	// Match is NULL where the pipeline has no match, or it is NULL for this row, and
+	// Match is the value of match, of several the JSON array of their texts. It is NULL where the pipeline has no match, or one is NULL for this row, and
 	// Unchanged where all that it is made of is unchanged.
 	Match change.Value
 	// Fields is aligned with Program.Fields. Unchanged where all columns that a field
@@ -140,17 +142,8 @@ func (w *Worker) Eval(e *change.Event, res *Result) {
 	if !w.evalKey(res) {
 		return
 	}
-	if p.match != nil {
-		if w.unchanged(p.matchColumns) {
-			res.Match = change.Of(change.Unchanged, "")
-		} else {
-			v := p.match(w)
-			if v.kind == failed {
-				w.refuse(res, v, p.matchLabel)
-				return
-			}
-			res.Match = w.output(v)
-		}
+	if p.match != nil && !w.evalMatch(res) {
+		return
 	}
 	for i := range p.fields {
 		f := &p.fields[i]
@@ -262,4 +255,31 @@ func (w *Worker) clean(i int) value {
 		}
 	}
 	return w.cleans[i]
+}
+
+// evalMatch works match out; false: the row is refused.
+func (w *Worker) evalMatch(res *Result) bool {
+	p := w.program
+	if w.unchanged(p.matchColumns) {
+		res.Match = change.Of(change.Unchanged, "")
+		return true
+	}
+	texts := make([]string, 0, len(p.match))
+	for _, match := range p.match {
+		v := match(w)
+		if v.kind == failed {
+			w.refuse(res, v, p.matchLabel)
+			return false
+		}
+		res.Match = w.output(v)
+		if res.Match.IsNull() || res.Match.Text() == "" {
+			return true
+		}
+		texts = append(texts, strings.Clone(res.Match.Text()))
+	}
+	if len(texts) > 1 {
+		all, _ := json.Marshal(texts) // texts have no error
+		res.Match = change.OfString(string(all))
+	}
+	return true
 }
