@@ -11,6 +11,7 @@ import (
 type Single struct {
 	Type     string // in the words of diagnostics: text, list of int
 	Nullable bool
+	PII      bool // made of personal data
 
 	eval   eval
 	worker *Worker
@@ -36,7 +37,7 @@ func CompileSingle(e hcl.Expression, p *config.Pipeline, table *change.Table, en
 	if c.diags.HasErrors() {
 		return nil, c.diags
 	}
-	return &Single{Type: n.typ.String(), Nullable: n.typ.null, eval: compile(n), worker: prog.NewWorker()}, c.diags
+	return &Single{Type: n.typ.String(), Nullable: n.typ.null, PII: n.typ.pii, eval: compile(n), worker: prog.NewWorker()}, c.diags
 }
 
 // Eval computes the expression on an event. A value lives until the next Eval. Where

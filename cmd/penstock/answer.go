@@ -26,6 +26,7 @@ const (
 	askTiming   = "timing"
 	askBackup   = "state/backup"
 	askHistory  = "history"
+	askExplain  = "explain"
 )
 
 // quarantineQuery chooses entries; ID chooses one, with its content.
@@ -126,6 +127,12 @@ func (rt *plant) answer(ctx context.Context, question string, body json.RawMessa
 			out = append(out, stop)
 		}
 		return out, nil
+	case askExplain:
+		var q explainQuery
+		if err := json.Unmarshal(body, &q); err != nil {
+			return nil, err
+		}
+		return rt.explain(ctx, q)
 	case askHistory:
 		var q historyQuery
 		if err := json.Unmarshal(body, &q); err != nil {

@@ -28,10 +28,12 @@ type plant struct {
 	sources map[string]*reading
 	engine  *sink.Engine // nil in capture
 	watch   *schemaWatch // nil where nothing runs
-	started time.Time
-	running bool // and not merely opened for a command
-	atOnce  bool // schedules are passed over: what is taken in is sent
-	adopt   bool // go on where log and state differ: an operator has decided so
+	// programs are the compiled pipelines, by name.
+	programs map[string]*program
+	started  time.Time
+	running  bool // and not merely opened for a command
+	atOnce   bool // schedules are passed over: what is taken in is sent
+	adopt    bool // go on where log and state differ: an operator has decided so
 
 	mu     sync.Mutex
 	failed map[string]error // pipelines that take nothing in any more
@@ -173,6 +175,7 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 	if rt.diags.HasErrors() {
 		return nil
 	}
+	rt.programs = programs
 	rt.topics = map[string]string{}
 	opts := sink.Options{Store: rt.store, Apps: rt.apps, Log: slog.Default(), Failpoint: failpoint,
 		History: sink.HistoryOptions{Keep: rt.State.History.Keep, Bytes: rt.State.History.MaxSize}}
