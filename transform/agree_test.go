@@ -231,6 +231,11 @@ func FuzzSource(f *testing.F) {
 	for _, s := range []string{`lower(row.email)`, `"${row.id}-x"`, `row.balance / 3`, `[1, "a"]`, `regex_match(row.email, "(")`, `json_get(row.data, "a[0].b")`, `clean.x == null ? local.names : []`, "<<-E\n a\n E\n", `-(-9223372036854775808)`, `major(1, "EUR")`, `parse_time("1", "%z%Y")`, `substr("é", -1, row.id)`} {
 		f.Add(s)
 	}
+	for _, d := range Functions() {
+		for _, ex := range d.Examples {
+			f.Add(ex.Expression)
+		}
+	}
 	f.Fuzz(func(t *testing.T, src string) {
 		_, diags := hclsyntax.ParseExpression([]byte(src), "expr.hcl", hcl.InitialPos)
 		if diags.HasErrors() {
