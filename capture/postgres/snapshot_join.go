@@ -111,18 +111,19 @@ func (l *loader) join(ctx context.Context) {
 }
 
 func (l *loader) joinTables(ctx context.Context) error {
-	if len(l.srv.notIn(l.known(ctx))) == 0 && l.joining {
+	if _, missing := l.known(ctx); !missing && l.looking() {
 		return nil // the session's own look at the server has found none
 	}
 	srv, err := l.s.inspect(ctx)
 	if err != nil {
 		return err
 	}
-	for _, info := range srv.notIn(l.known(ctx)) {
+	known, _ := l.known(ctx)
+	for _, info := range srv.notIn(known) {
 		problem := l.s.joinProblem(srv, info)
 		foreign := info.published
 		if problem == nil && !foreign {
-			problem = l.publish1(ctx, srv, info)
+			problem = l.addToPublication(ctx, srv, info)
 		}
 		l.s.warn("join "+info.qualified(), "")
 		if problem != nil {
@@ -152,15 +153,24 @@ func (l *loader) joinTables(ctx context.Context) error {
 	return nil
 }
 
-// known returns which tables are captured or loaded now.
-func (l *loader) known(ctx context.Context) *resume {
-	out := &resume{}
+// looking tells whether the tables that were there at the start are still being looked at.
+func (l *loader) looking() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.joining
+}
+
+// known returns which tables are captured or loaded now, and whether the session knows of
+// others that are to be.
+func (l *loader) known(ctx context.Context) (out *resume, missing bool) {
+	out = &resume{}
 	_ = l.do(ctx, 0, func(uint64) error { // at its end nothing asks any more
 		out.Tables = slices.Clone(l.st.r.Tables)
 		out.Loads = slices.Clone(l.st.r.Loads)
+		missing = len(l.srv.notIn(l.st.r)) > 0
 		return nil
 	})
-	return out
+	return out, missing
 }
 
 // joinProblem tells why a table can't be captured as it is.
@@ -181,10 +191,10 @@ func (s *Source) joinProblem(srv *server, info *relationInfo) error {
 	return join(append(problems, one.publicationProblems(&only, nil)...))
 }
 
-// publish1 adds a table to the publication while nobody writes to it: what a transaction
+// addToPublication adds a table to the publication while nobody writes to it: what a transaction
 // that does has written before would not be in the stream, and on servers without the fix
 // of 2025 (14.18, 15.13, 16.9, 17.5) what it and others write later would not either.
-func (l *loader) publish1(ctx context.Context, srv *server, info *relationInfo) error {
+func (l *loader) addToPublication(ctx context.Context, srv *server, info *relationInfo) error {
 	conn, err := l.s.connect(ctx, false)
 	if err != nil {
 		return err
@@ -211,7 +221,7 @@ func (l *loader) awaitWriters(ctx context.Context, rd *reader, oid uint32) error
  AND mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
  AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) AND (relation = %[1]s OR relation IN (SELECT relid FROM pg_catalog.pg_partition_tree(%[1]s)))`
 	sql := fmt.Sprintf(writers, strconv.FormatUint(uint64(oid), 10))
-	first, err := l.ask1(rd, sql)
+	first, err := l.query(rd, sql)
 	if err != nil {
 		return err
 	}
@@ -227,7 +237,7 @@ func (l *loader) awaitWriters(ctx context.Context, rd *reader, oid uint32) error
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		rows, err := l.ask1(rd, sql)
+		rows, err := l.query(rd, sql)
 		if err != nil {
 			return err
 		}
@@ -242,17 +252,4 @@ func (l *loader) awaitWriters(ctx context.Context, rd *reader, oid uint32) error
 		}
 	}
 	return nil
-}
-
-// request is a wish of an operator.
-type request struct {
-	action string // snapshot, pause, resume, cancel
-	table  string // schema.table or the label of a table block
-	answer chan error
-}
-
-var _ = capture.Status{}
-
-func (l *loader) serve(ctx context.Context, q *request) error {
-	return errors.New("not yet")
 }

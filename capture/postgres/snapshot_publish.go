@@ -98,6 +98,10 @@ func (l *loader) emit(c *chunk, hidden *touchedTable, x uint64) (left [][]string
 		Op: change.Read, Table: r.table, CommitTime: time.Now(),
 		Log: change.LogPosition{LSN: x, LastLSN: l.st.r.Last, XID: uint32(c.shown.xmax)},
 	}
+	last := len(c.ends) - 1
+	if !l.ends(c) || len(hidden.keys) > 0 {
+		last = -1
+	}
 	var rows, bytes int64
 	c.came = map[string]bool{}
 	for i := range c.ends {
@@ -128,6 +132,9 @@ func (l *loader) emit(c *chunk, hidden *touchedTable, x uint64) (left [][]string
 		if l.first {
 			e.Snapshot, l.first = "first", false
 		}
+		if i == last {
+			e.Snapshot = "last"
+		}
 		e.ID = change.NewPointID(l.st.r.Epoch, x-1, n, uint32(i))
 		if err := output(l.st.out.Event(&e)); err != nil {
 			return nil, err
@@ -142,6 +149,14 @@ func (l *loader) emit(c *chunk, hidden *touchedTable, x uint64) (left [][]string
 	l.mu.Unlock()
 	l.progress(c.load, "reading")
 	return left, nil
+}
+
+// ends tells whether with a chunk all is loaded.
+func (l *loader) ends(c *chunk) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return c.final && c.from != nil && c.keys == nil && !c.part && len(l.loads) == 1 && len(c.load.Again) == 0 &&
+		!slices.ContainsFunc(c.load.Ranges, func(r *keyRange) bool { return r != c.from && !r.Done }) && len(c.from.flight) > 0 && c.from.flight[0] == c
 }
 
 // accept moves the progress on: to the end of the last chunk before which none is missing.

@@ -261,7 +261,7 @@ func (l *loader) settle(ctx context.Context, rd *reader, ld *load) error {
 		if v, err = l.look(ctx, rd); err != nil {
 			return err
 		}
-		rows, err := l.ask1(rd, "SELECT backend_xid::text, COALESCE(state, ''), COALESCE(wait_event, '') FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL")
+		rows, err := l.query(rd, "SELECT backend_xid::text, COALESCE(state, ''), COALESCE(wait_event, '') FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL")
 		if err != nil {
 			return err
 		}
@@ -300,7 +300,7 @@ func (l *loader) settle(ctx context.Context, rd *reader, ld *load) error {
 // being seen, if it does not wait for a standby.
 const commitPatience = 2 * time.Second
 
-func (l *loader) ask1(rd *reader, sql string) ([][]string, error) {
+func (l *loader) query(rd *reader, sql string) ([][]string, error) {
 	if err := rd.wire.query(sql); err != nil {
 		rd.close()
 		return nil, err
@@ -318,7 +318,7 @@ func (l *loader) look(ctx context.Context, rd *reader) (*visibility, error) {
 	if err := rd.open(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := l.ask1(rd, "SELECT pg_catalog.pg_current_snapshot()")
+	rows, err := l.query(rd, "SELECT pg_catalog.pg_current_snapshot()")
 	if err != nil {
 		return nil, err
 	}
@@ -330,7 +330,7 @@ func (l *loader) walEnd(ctx context.Context, rd *reader) (uint64, error) {
 	if err := rd.open(ctx); err != nil {
 		return 0, err
 	}
-	rows, err := l.ask1(rd, "SELECT pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_catalog.pg_lsn")
+	rows, err := l.query(rd, "SELECT pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_catalog.pg_lsn")
 	if err != nil {
 		return 0, err
 	}
@@ -517,7 +517,7 @@ func (l *loader) ranges(ctx context.Context, rd *reader, ld *load, p *plan) ([]*
 	for i, k := range p.keys {
 		texts[i] = k.name + "::pg_catalog.text"
 	}
-	rows, err := l.ask1(rd, fmt.Sprintf("SELECT %s FROM (SELECT %s, row_number() OVER (ORDER BY %s) AS place, count(*) OVER () AS total FROM (%s) s) s WHERE place %% GREATEST(total / %d, 1) = 0 ORDER BY place",
+	rows, err := l.query(rd, fmt.Sprintf("SELECT %s FROM (SELECT %s, row_number() OVER (ORDER BY %s) AS place, count(*) OVER () AS total FROM (%s) s) s WHERE place %% GREATEST(total / %d, 1) = 0 ORDER BY place",
 		strings.Join(texts, ", "), p.keyColumns(), p.keyColumns(), sample, 4*workers))
 	if err != nil {
 		return nil, fmt.Errorf("sample keys: %w", err)

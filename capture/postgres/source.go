@@ -82,6 +82,9 @@ func WithChunkRows(rows, ranges int) Option {
 	return func(s *Source) { s.chunkRows, s.rangeRows = rows, ranges }
 }
 
+// Pace has chunks of snapshots wait while hold says so: those who take the events in are behind.
+func (s *Source) Pace(hold func() bool) { s.hold.Store(&hold) }
+
 // WithFailpoint has f called at each step of a snapshot: snapshot.read,
 // snapshot.before_publish, snapshot.after_publish.
 func WithFailpoint(f func(name string)) Option { return func(s *Source) { s.failpoint = f } }

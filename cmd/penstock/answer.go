@@ -103,6 +103,8 @@ func (rt *plant) answer(ctx context.Context, question string, body json.RawMessa
 			return nil, err
 		}
 		return struct{}{}, rt.store.Backup(ctx, path)
+	case askSnapshot:
+		return rt.snapshotNow(ctx, body)
 	}
 	if rt.engine == nil {
 		return nil, errors.New("this process captures only: ask the one that runs the sink")

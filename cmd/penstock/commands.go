@@ -22,7 +22,8 @@ func (c *cli) commands() []*cobra.Command {
 		c.runCommand(), c.captureCommand(), c.sinkCommand(), c.validateCommand(), c.schemaCommand(), c.testCommand(), c.evalCommand(), c.fmtCommand(), c.statusCommand(), c.dlqCommand(), c.holdCommand(), c.guardCommand(),
 		c.pauseCommand(), c.resumeCommand(), c.backfillCommand(),
 		c.tapCommand(), c.sourceCommand(), c.stateCommand(), c.simulateCommand(), c.demoCommand(), c.docsCommand(),
-		c.historyCommand(), c.explainCommand(),
+		c.historyCommand(),
+		c.snapshotCommand(), c.explainCommand(),
 	}
 }
 

@@ -47,6 +47,9 @@ type tableReport struct {
 	Snapshot      string `json:"snapshot,omitempty"`
 	SnapshotRows  int64  `json:"snapshot_rows,omitempty"`
 	SnapshotTotal int64  `json:"snapshot_total,omitempty"`
+	SnapshotBytes int64  `json:"snapshot_bytes,omitempty"`
+	// SnapshotLeft is an estimate of the seconds until it is done.
+	SnapshotLeft float64 `json:"snapshot_seconds_left,omitempty"`
 }
 
 type appReport struct {
@@ -187,7 +190,7 @@ func (r *reading) report(st capture.Status) sourceReport {
 		out.State, out.Detail = "failed", err.Error()
 	}
 	for _, t := range st.Tables {
-		out.Tables = append(out.Tables, tableReport{t.Name, t.Topic, t.SchemaVersion, t.Snapshot, t.SnapshotRows, t.SnapshotTotal})
+		out.Tables = append(out.Tables, tableReport{t.Name, t.Topic, t.SchemaVersion, t.Snapshot, t.SnapshotRows, t.SnapshotTotal, t.SnapshotBytes, t.SnapshotLeft.Seconds()})
 	}
 	if r.stats != nil {
 		r.stats.Events(func(_ string, _ change.Op, n uint64) { out.Events += n })
@@ -315,10 +318,7 @@ func (c *cli) writeReport(r *report) error {
 		for _, t := range s.Tables {
 			line := fmt.Sprintf("  table %s -> topic %s, schema %s", t.Table, t.Topic, t.SchemaVersion)
 			if t.Snapshot != "" {
-				line += ", snapshot " + t.Snapshot
-			}
-			if t.SnapshotRows > 0 {
-				line += fmt.Sprintf(" (%d rows)", t.SnapshotRows)
+				line += ", snapshot " + t.snapshotText()
 			}
 			fmt.Fprintln(c.out, line)
 		}
