@@ -44,10 +44,17 @@ type StreamSASL struct {
 
 // State is the state block.
 type State struct {
-	Kind    string // sqlite | postgres
-	URL     string
-	History History
-	Range   hcl.Range
+	Kind       string // sqlite | postgres
+	URL        string
+	History    History
+	Quarantine Quarantine
+	Range      hcl.Range
+}
+
+// Quarantine bounds what a pipeline keeps in quarantine.
+type Quarantine struct {
+	MaxAge     time.Duration // 0: any
+	MaxRecords int64         // 0: any number
 }
 
 // History says how long the changes of records are kept.
@@ -134,12 +141,22 @@ func (p *Project) decodeState(block *hcl.Block) hcl.Diagnostics {
 				Keep    hcl.Expression `hcl:"keep,optional"`
 				MaxSize hcl.Expression `hcl:"max_size,optional"`
 			} `hcl:"history,block"`
+			Quarantine *struct {
+				MaxAge     hcl.Expression `hcl:"max_age,optional"`
+				MaxRecords int64          `hcl:"max_records,optional"`
+			} `hcl:"quarantine,block"`
 		}
 		diags := gohcl.DecodeBody(block.Body, p.settings(), &raw)
 		p.State.History = defaultHistory
 		if h := raw.History; h != nil {
 			p.State.History.Keep, diags = durationOr(h.Keep, p.settings(), defaultHistory.Keep, diags)
 			p.State.History.MaxSize, diags = sizeOr(h.MaxSize, p.settings(), defaultHistory.MaxSize, diags)
+		}
+		if q := raw.Quarantine; q != nil {
+			p.State.Quarantine.MaxAge, diags = durationOr(q.MaxAge, 0, diags)
+			if p.State.Quarantine.MaxRecords = q.MaxRecords; q.MaxRecords < 0 {
+				diags = append(diags, Errorf("E0107", &block.DefRange, "Value can't be used", "max_records is a number of entries; 0 or none: any number."))
+			}
 		}
 		return diags
 	case "postgres":

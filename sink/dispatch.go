@@ -203,6 +203,38 @@ func (d *dispatcher) reserve(l Limits, want, keep int) (int, time.Duration) {
 	return n, 0
 }
 
+// spend waits for the app's budget and takes a call from it, for what is done beside the flights; keep calls of the window
+// are left to others.
+func (d *dispatcher) spend(ctx context.Context, keep int) error {
+	for {
+		l := d.limits("")
+		d.mu.Lock()
+		now := time.Now()
+		wait := d.blocked.Sub(now)
+		if d.halted != nil {
+			defer d.mu.Unlock()
+			return d.halted
+		}
+		d.budget.set(l.Calls, l.Window)
+		if wait <= 0 {
+			wait = d.budget.wait(now, keep)
+		}
+		if wait <= 0 {
+			d.budget.take(now)
+			d.mu.Unlock()
+			return nil
+		}
+		d.mu.Unlock()
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
 // step starts what may start, and returns how long nothing new can.
 func (d *dispatcher) step(ctx context.Context) (time.Duration, error) {
 	for _, p := range d.pipelines {

@@ -24,6 +24,7 @@ type Options struct {
 	// Timeout bounds one call to an app, 0: 60 s; Grace what calls that are under way may take when Run ends, 0: 10 s.
 	Timeout, Grace time.Duration
 	History        HistoryOptions
+	Quarantine     QuarantineOptions
 }
 
 // Spec is one pipeline, ready to run.
@@ -129,7 +130,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	var keeper sync.WaitGroup
 	keeper.Go(func() {
-		if err := e.keepHistory(ctx); err != nil {
+		if err := e.keep(ctx); err != nil {
 			mu.Lock()
 			errs = append(errs, err)
 			mu.Unlock()

@@ -10,4 +10,5 @@ var Failpoints = []string{
 	"sweep.before_commit", "sweep.after_commit",
 	"reselect.before_commit", "reselect.after_commit",
 	"start.after_intents",
+	"forget.after_commit",
 }

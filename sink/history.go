@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -150,8 +151,8 @@ func (u *unit) flushHistory() error {
 	return nil
 }
 
-// keepHistory trims until ctx ends; an error of the state ends it.
-func (e *Engine) keepHistory(ctx context.Context) error {
+// keep trims history and quarantine until ctx ends; an error of the state ends it.
+func (e *Engine) keep(ctx context.Context) error {
 	o := e.o.History
 	if o.Bytes <= 0 {
 		o.Bytes = 1 << 30
@@ -161,6 +162,9 @@ func (e *Engine) keepHistory(ctx context.Context) error {
 	for {
 		// Off means that what was kept before goes too.
 		if err := e.o.Store.TrimHistory(ctx, time.Now().Add(-o.Keep).UnixMilli(), o.Bytes); err != nil && ctx.Err() == nil {
+			return err
+		}
+		if err := e.expire(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 		select {
@@ -180,6 +184,7 @@ type RecordChange struct {
 	AppID   string
 	EventID change.ID
 	Fields  []FieldChange
+	Note    string // what a person said of it
 }
 
 // FieldChange is one field of it. Old is unchanged where it is not known, New where the record was removed.
@@ -189,8 +194,8 @@ type FieldChange struct {
 	Old, New change.Value
 }
 
-// History hands over up to limit changes of the record that a source key has now, newest first. False: the pipeline
-// knows no such key.
+// History hands over up to limit changes of the record that a source key has now, or if there is none of those that had
+// it, newest first. False: the pipeline knows no such key.
 func (e *Engine) History(ctx context.Context, pipeline string, key []byte, limit int, f func(RecordChange) error) (found bool, err error) {
 	p := e.pipelines[pipeline]
 	if p == nil {
@@ -211,7 +216,19 @@ func (e *Engine) History(ctx context.Context, pipeline string, key []byte, limit
 			return nil
 		})
 	})
-	return found, handOver(out, err, f)
+	if err != nil || found {
+		return found, handOver(out, err, f)
+	}
+	// Nothing is kept of the record itself any more: its changes are found by the key that it had.
+	err = p.scanHistory(ctx, func(at int64, c *state.Changed) error {
+		if limit == 0 || !bytes.Equal(c.Key, key) {
+			return nil
+		}
+		limit--
+		found = true
+		return f(p.told(at, c))
+	}, func() bool { return limit > 0 })
+	return found, err
 }
 
 // Changes hands over a pipeline's last changes, up to limit, newest first.
@@ -220,24 +237,37 @@ func (e *Engine) Changes(ctx context.Context, pipeline string, limit int, f func
 	if p == nil {
 		return fmt.Errorf("there is no pipeline %q", pipeline)
 	}
-	for before, more := int64(math.MaxInt64), true; more && limit > 0; {
-		var out []RecordChange
-		rows := 0
-		err := e.o.Store.View(ctx, func(tx state.Tx) error {
+	return p.scanHistory(ctx, func(at int64, c *state.Changed) error {
+		if limit == 0 {
+			return nil
+		}
+		limit--
+		return f(p.told(at, c))
+	}, func() bool { return limit > 0 })
+}
+
+// scanHistory hands over all changes, newest first, a page at a time while more says so.
+func (p *Pipeline) scanHistory(ctx context.Context, f func(at int64, c *state.Changed) error, more func() bool) error {
+	for before, rest := int64(math.MaxInt64), true; rest && more(); {
+		var page []*state.History
+		err := p.e.o.Store.View(ctx, func(tx state.Tx) error {
 			return tx.ScanHistory(p.id, before, 100, func(h *state.History) error {
-				rows++
-				before = h.ID
-				for i := len(h.Changes) - 1; i >= 0 && limit > 0; i-- {
-					limit--
-					out = append(out, p.told(h.Time, &h.Changes[i]))
-				}
+				page = append(page, h)
 				return nil
 			})
 		})
-		if err := handOver(out, err, f); err != nil {
+		if err != nil {
 			return err
 		}
-		more = rows == 100
+		for _, h := range page {
+			before = h.ID
+			for i := len(h.Changes) - 1; i >= 0; i-- {
+				if err := f(h.Time, &h.Changes[i]); err != nil {
+					return err
+				}
+			}
+		}
+		rest = len(page) == 100
 	}
 	return nil
 }
@@ -252,7 +282,7 @@ func handOver(all []RecordChange, err error, f func(RecordChange) error) error {
 
 // told names what a kept change has by number. Layouts only grow, so they are read without the pipeline's lock.
 func (p *Pipeline) told(at int64, c *state.Changed) RecordChange {
-	out := RecordChange{Time: time.UnixMilli(at).UTC(), Kind: c.Kind, Cause: c.Cause, Key: c.Key, AppID: c.AppID, EventID: c.EventID}
+	out := RecordChange{Time: time.UnixMilli(at).UTC(), Kind: c.Kind, Cause: c.Cause, Key: c.Key, AppID: c.AppID, EventID: c.EventID, Note: c.Note}
 	for _, f := range c.Fields {
 		told := FieldChange{Old: f.Old, New: f.New, PII: true}
 		switch {

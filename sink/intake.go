@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,7 +36,8 @@ type taken struct {
 	gap     bool           // values that it leaves out may have changed in an event that the app was not given
 	time    int64
 	moved   bool // a delete whose key goes on to another
-	claims  bool // a create whose key was another
+	claims  bool // a create whose key was another: oldKey
+	oldKey  []byte
 }
 
 // Assign says where to read a partition from.
@@ -210,7 +212,9 @@ func (p *Pipeline) evaluate(ctx context.Context, part *partition, t *taken, key,
 	t.op = e.Op
 	t.time = e.CommitTime.UnixMilli()
 	t.moved = e.Op == change.Delete && e.NewKey != nil
-	t.claims = e.Op == change.Create && e.OldKey != nil
+	if t.claims = e.Op == change.Create && e.OldKey != nil; t.claims {
+		t.oldKey = bytes.Clone(header(headers, change.HeaderOldKey))
+	}
 	switch e.Op {
 	case change.Read, change.Create, change.Update:
 	case change.Delete, change.Truncate:
@@ -347,6 +351,10 @@ func (u *unit) take(part *partition, pos *state.Position, t *taken) error {
 	}
 	if t.key == nil {
 		return u.reject(nil, part.number, t)
+	}
+	if barred, err := u.barred(t); barred || err != nil {
+		u.ledger.Filtered++
+		return err
 	}
 	if len(u.keys().late[string(t.key)]) > 0 {
 		return u.putOff(part.number, t)

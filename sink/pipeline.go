@@ -42,6 +42,8 @@ type Pipeline struct {
 	inflight map[int64]*item
 	// adopting has the app ids that flights are about to adopt, by record.
 	adopting map[string]int64
+	// forgotten has the tombstones of keys: see Forget.
+	forgotten map[[32]byte]struct{}
 	// closed: nothing may be sent, by delivery and schedule; set by gate.
 	closed   atomic.Bool
 	delivery state.Delivery
@@ -57,6 +59,9 @@ type Pipeline struct {
 	parts     map[int]*partition
 	partsMu   sync.Mutex
 	lastError string
+	// expiredBy says what the quarantine's bounds made drop last, at expiredAt.
+	expiredBy string
+	expiredAt time.Time
 }
 
 // partition is one partition's intake.
@@ -80,7 +85,7 @@ func newPipeline(e *Engine, d *dispatcher, spec Spec) *Pipeline {
 	}
 	return &Pipeline{
 		e: e, d: d, spec: spec, fields: spec.Program.Fields(), whole: d.app.Limits(spec.Object).Whole, print: spec.Program.Fingerprint(),
-		between: newBetween(), inflight: map[int64]*item{}, adopting: map[string]int64{}, rereads: map[int64]reread{}, lack: make(chan struct{}, 1), parts: map[int]*partition{},
+		between: newBetween(), inflight: map[int64]*item{}, adopting: map[string]int64{}, forgotten: map[[32]byte]struct{}{}, rereads: map[int64]reread{}, lack: make(chan struct{}, 1), parts: map[int]*partition{},
 	}
 }
 
@@ -150,6 +155,9 @@ func (p *Pipeline) open(ctx context.Context) error {
 			deferred = append(deferred, d)
 			return nil
 		}); err != nil {
+			return err
+		}
+		if err := tx.Forgotten(p.id, func(h [32]byte) { p.forgotten[h] = struct{}{} }); err != nil {
 			return err
 		}
 		return tx.Moves(p.id, func(m *state.Move) error {

@@ -161,6 +161,16 @@ func (u *unit) supersedeQuarantine(r *rec) error {
 	return u.tx.DeleteQuarantine(u.p.id, q.ID)
 }
 
+// EntryError means that the quarantine has no such entry.
+type EntryError struct {
+	Pipeline string
+	ID       int64
+}
+
+func (e *EntryError) Error() string {
+	return fmt.Sprintf("the quarantine of %s has no entry %d (a newer event may have taken its place)", e.Pipeline, e.ID)
+}
+
 // QuarantineFilter chooses entries; empty fields choose all.
 type QuarantineFilter struct {
 	Pipeline string
@@ -233,11 +243,14 @@ func (e *Engine) Replay(ctx context.Context, pipeline string, id int64) error {
 	})
 }
 
-// Drop takes one entry out for good; its event stays counted as rejected.
-func (e *Engine) Drop(ctx context.Context, pipeline string, id int64) error {
+// Drop takes one entry out for good; its event stays counted as rejected. Why is kept in the record's history.
+func (e *Engine) Drop(ctx context.Context, pipeline string, id int64, why string) error {
 	return e.again(ctx, pipeline, id, "drop", func(p *Pipeline, u *unit, q *state.Quarantine, r *rec, _ *taken) error {
 		u.ledger.Dropped++
 		if r != nil {
+			if e.o.History.Keep > 0 {
+				u.note(r, state.Changed{Key: r.sh.Key, Kind: state.Dropped, EventID: q.EventID, Layout: p.layout, AppID: r.sh.AppID, Note: why})
+			}
 			r.sh.Rejected, r.dirtySh = false, true
 			if r.empty() {
 				if err := u.discard(r); err != nil {
@@ -257,7 +270,7 @@ func (e *Engine) again(ctx context.Context, pipeline string, id int64, verb stri
 	var q *state.Quarantine
 	find := func(tx state.Tx) (err error) {
 		if q, err = tx.QuarantineByID(p.id, id); err == nil && q == nil {
-			err = fmt.Errorf("%s: the quarantine of %s has no entry %d (a newer event may have taken its place)", verb, pipeline, id)
+			err = &EntryError{pipeline, id}
 		}
 		return err
 	}

@@ -214,6 +214,7 @@ type plant struct {
 	stop   func()
 	point  func(string)
 	next   []int64
+	bounds sink.QuarantineOptions
 }
 
 func newPlant(t testing.TB, vendor *sinktest.Vendor, partitions int, change func(*sink.Spec)) *plant {
@@ -236,7 +237,7 @@ func (p *plant) open() {
 		p.t.Fatal(err)
 	}
 	p.engine, err = sink.New(p.t.Context(), sink.Options{Store: p.store, Apps: map[string]sink.App{"crm": p.vendor}, Pipelines: []sink.Spec{p.spec},
-		History: sink.HistoryOptions{Keep: 24 * time.Hour},
+		History: sink.HistoryOptions{Keep: 24 * time.Hour}, Quarantine: p.bounds,
 		Failpoint: func(name string) {
 			if p.point != nil {
 				p.point(name)

@@ -40,6 +40,7 @@ type PipelineStatus struct {
 	Guarded    int64  // stopped by guards
 	Reselected int64  // in quarantine until their rows were read again
 	Inflight   int    // sent, not answered
+	Expired    string // what the quarantine's bounds made drop, within the last day
 	Blocked    string // why intake does not take in, "" when it does
 	Partitions []PartitionStatus
 }
@@ -87,6 +88,9 @@ func (p *Pipeline) status() PipelineStatus {
 	p.timing(&s)
 	s.Backfill = p.backfill()
 	s.Reselected, _ = p.reselecting(context.Background()) // an error of the state ends the process elsewhere
+	if time.Since(p.expiredAt) < 24*time.Hour {
+		s.Expired = p.expiredBy
+	}
 	p.partsMu.Lock()
 	defer p.partsMu.Unlock()
 	for n, part := range p.parts {

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -32,6 +33,7 @@ type unit struct {
 	// history has what changed in the app, changed the records of it.
 	history []state.Changed
 	changed []*rec
+	barring map[[32]byte]struct{} // tombstones that are new: see bar
 	start   []*flight
 }
 
@@ -149,6 +151,7 @@ func (p *Pipeline) follow(u *unit) {
 	if u.between != nil {
 		p.between = u.between
 	}
+	maps.Copy(p.forgotten, u.barring)
 	for _, it := range u.done {
 		delete(p.inflight, it.want.Record)
 	}

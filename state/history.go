@@ -29,10 +29,11 @@ const (
 	Deleted               // by us
 	Gone                  // found to have been removed in the app by someone
 	Unanswered            // sent, and the answer is not known: what follows tells
+	Dropped               // taken out of the quarantine: nothing was changed in the app; Note says why
 	Drifted               // someone changed fields of ours in the app: Old is what they had been, New what they put there
 )
 
-var changeNames = [...]string{"created", "updated", "adopted", "archived", "deleted", "gone", "unanswered", "drifted"}
+var changeNames = [...]string{"created", "updated", "adopted", "archived", "deleted", "gone", "unanswered", "dropped", "drifted"}
 
 func (k ChangeKind) String() string {
 	if int(k) < len(changeNames) {
@@ -52,6 +53,7 @@ type Changed struct {
 	AppID   string
 	Layout  int
 	Fields  []ChangedField
+	Note    string // what a person said of it
 }
 
 // ChangedField is one field's part in a change. A value is Unchanged where it is not known (Old of a
@@ -83,6 +85,7 @@ func (w *writer) history(h *History) []byte {
 			w.value(f.Old)
 			w.value(f.New)
 		}
+		w.text(c.Note)
 	}
 	return w.seal(h.ID, nil)
 }
@@ -99,6 +102,7 @@ func readHistory(h *History, row []byte) bool {
 		for j := int64(0); j < m && !r.bad; j++ {
 			c.Fields = append(c.Fields, ChangedField{int(r.int()), r.value(), r.value()})
 		}
+		c.Note = r.text()
 		h.Changes = append(h.Changes, c)
 	}
 	return r.ok()

@@ -2,7 +2,7 @@ package state
 
 // schemaVersion is kept in the file's user_version; application in its application_id ("pnst").
 const (
-	schemaVersion = 4
+	schemaVersion = 5
 	application   = 0x706e7374
 )
 
@@ -37,4 +37,6 @@ CREATE TABLE history (id INTEGER PRIMARY KEY, pipeline INTEGER NOT NULL, time IN
 `, `
 CREATE TABLE delivery (pipeline INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE INDEX quarantine_code ON quarantine (pipeline, code, id);
+`, `
+CREATE TABLE forgotten (pipeline INTEGER NOT NULL, hash BLOB NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (pipeline, hash)) WITHOUT ROWID;
 `}

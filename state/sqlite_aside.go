@@ -170,6 +170,28 @@ func (t *sqliteTx) PutDelivery(pipeline int64, d *Delivery) error {
 	return t.exec("write delivery", "INSERT OR REPLACE INTO delivery (pipeline, body) VALUES (?, ?)", pipeline, t.w.delivery(pipeline, d))
 }
 
+func (t *sqliteTx) Forgotten(pipeline int64, f func(hash [32]byte)) error {
+	err := t.q.rows("SELECT hash FROM forgotten WHERE pipeline=?", []any{pipeline}, func(scan func(...any) error) error {
+		var hash sql.RawBytes
+		if err := scan(&hash); err != nil {
+			return err
+		}
+		if len(hash) != 32 {
+			return t.damaged("forgotten", pipeline)
+		}
+		f([32]byte(hash))
+		return nil
+	})
+	if err != nil {
+		return t.fail("read forgotten", err)
+	}
+	return nil
+}
+
+func (t *sqliteTx) PutForgotten(pipeline int64, hash [32]byte, at int64) error {
+	return t.exec("write forgotten", "INSERT OR IGNORE INTO forgotten (pipeline, hash, time) VALUES (?, ?, ?)", pipeline, hash[:], at)
+}
+
 func (t *sqliteTx) MaxSeq() (int64, error) {
 	return t.count("SELECT coalesce(max(seq), 0) FROM pending")
 }

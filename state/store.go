@@ -138,6 +138,9 @@ type Tx interface {
 	Delivery(pipeline int64) (Delivery, error)
 	PutDelivery(pipeline int64, d *Delivery) error
 
+	// Forgotten hands over the hashes of keys that were forgotten; PutForgotten adds one, at a time in Unix ms.
+	Forgotten(pipeline int64, f func(hash [32]byte)) error
+	PutForgotten(pipeline int64, hash [32]byte, at int64) error
 	// MaxSeq returns the highest Seq in use.
 	MaxSeq() (int64, error)
 }

@@ -27,13 +27,16 @@ const (
 	askBackup   = "state/backup"
 	askHistory  = "history"
 	askExplain  = "explain"
+	askGroups   = "dlq/groups"
+	askForget   = "forget"
 )
 
 // quarantineQuery chooses entries; ID chooses one, with its content.
 type quarantineQuery struct {
 	Pipeline, Reason, Key string
 	ID                    int64
-	All                   bool // replay and drop: all that match
+	All                   bool   // replay and drop: all that match
+	Because               string // drop: why
 }
 
 // quarantined is one entry.
@@ -135,6 +138,18 @@ func (rt *plant) answer(ctx context.Context, question string, body json.RawMessa
 			return nil, err
 		}
 		return rt.explain(ctx, q)
+	case askGroups:
+		var q quarantineQuery
+		if err := json.Unmarshal(body, &q); err != nil {
+			return nil, err
+		}
+		return rt.quarantineGroups(ctx, q)
+	case askForget:
+		var q forgetQuery
+		if err := json.Unmarshal(body, &q); err != nil {
+			return nil, err
+		}
+		return rt.forget(ctx, q)
 	case askHistory:
 		var q historyQuery
 		if err := json.Unmarshal(body, &q); err != nil {
@@ -221,7 +236,9 @@ func (rt *plant) settleQuarantine(ctx context.Context, question string, q quaran
 	for _, e := range entries {
 		settle := rt.engine.Replay
 		if question == askDrop {
-			settle = rt.engine.Drop
+			settle = func(ctx context.Context, pipeline string, id int64) error {
+				return rt.engine.Drop(ctx, pipeline, id, q.Because)
+			}
 		}
 		if err := settle(ctx, e.Pipeline, e.ID); err != nil {
 			return n, err

@@ -23,7 +23,7 @@ func (c *cli) commands() []*cobra.Command {
 		c.pauseCommand(), c.resumeCommand(), c.backfillCommand(),
 		c.tapCommand(), c.sourceCommand(), c.stateCommand(), c.simulateCommand(), c.demoCommand(), c.docsCommand(),
 		c.historyCommand(),
-		c.snapshotCommand(), c.explainCommand(),
+		c.snapshotCommand(), c.explainCommand(), c.forgetCommand(),
 	}
 }
 
@@ -47,6 +47,7 @@ func isFolder(path string) bool {
 
 func (c *cli) dlqCommand() *cobra.Command {
 	var q quarantineQuery
+	var each, grouped bool
 	root := group("dlq", "Quarantined records: list, show, replay, drop")
 	filters := func(cmd *cobra.Command) {
 		cmd.Flags().StringVar(&q.Pipeline, "pipeline", "", "of this pipeline")
@@ -55,9 +56,17 @@ func (c *cli) dlqCommand() *cobra.Command {
 	}
 	list := &cobra.Command{
 		Use: "list [DIR]", Short: "What is in quarantine, and why", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.dlqList(cmd.Context(), folder(args), q) },
+		Long: "Print what is in quarantine, grouped by pipeline and reason; with --each, or --key, single entries.\nWith --output json the entries are printed, one a line, and with --grouped the groups.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if grouped || !c.json && !each && q.Key == "" {
+				return c.dlqGroups(cmd.Context(), folder(args), q)
+			}
+			return c.dlqList(cmd.Context(), folder(args), q)
+		},
 	}
 	filters(list)
+	list.Flags().BoolVar(&each, "each", false, "single entries")
+	list.Flags().BoolVar(&grouped, "grouped", false, "groups by pipeline and reason, also with --output json")
 	show := &cobra.Command{
 		Use: "show ID [DIR]", Short: "One record: reason, request, event (with its values)", Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -168,6 +177,9 @@ func (c *cli) dlqSettle(name, short, question string, q *quarantineQuery, filter
 	}
 	filters(cmd)
 	cmd.Flags().BoolVar(&q.All, "all", false, "every record that matches the other flags")
+	if question == askDrop {
+		cmd.Flags().StringVar(&q.Because, "because", "", "why, for the record's history")
+	}
 	return cmd
 }
 

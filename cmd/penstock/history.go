@@ -34,6 +34,7 @@ type recorded struct {
 	AppID    string          `json:"app_id,omitempty"`
 	Event    string          `json:"event_id"`
 	Fields   []recordedField `json:"fields,omitempty"`
+	Note     string          `json:"note,omitempty"` // what a person said of it
 }
 
 // recordedField is one field's part in it. Old is left out where it is not known, New where the record was removed;
@@ -48,7 +49,7 @@ type recordedField struct {
 func (rt *plant) history(ctx context.Context, q historyQuery) ([]recorded, error) {
 	out := []recorded{}
 	add := func(c sink.RecordChange) error {
-		r := recorded{Type: "change", Pipeline: q.Pipeline, Time: c.Time, Change: c.Kind.String(), Key: keyJSON(c.Key), AppID: c.AppID, Event: c.EventID.String()}
+		r := recorded{Type: "change", Pipeline: q.Pipeline, Time: c.Time, Change: c.Kind.String(), Key: keyJSON(c.Key), AppID: c.AppID, Event: c.EventID.String(), Note: c.Note}
 		if c.Kind == state.Archived || c.Kind == state.Deleted {
 			r.Cause = c.Cause.String()
 		}
@@ -65,17 +66,13 @@ func (rt *plant) history(ctx context.Context, q historyQuery) ([]recorded, error
 	if q.Key == "" {
 		return out, rt.engine.Changes(ctx, q.Pipeline, q.Limit, add)
 	}
-	keys, err := rt.sourceKeys(q.Pipeline, q.Key)
+	key, err := rt.sourceKey(q.Pipeline, q.Key)
 	if err != nil {
 		return nil, err
 	}
-	known := false
-	for _, key := range keys {
-		found, err := rt.engine.History(ctx, q.Pipeline, key, q.Limit, add)
-		if err != nil {
-			return nil, err
-		}
-		known = known || found
+	known, err := rt.engine.History(ctx, q.Pipeline, key, q.Limit, add)
+	if err != nil {
+		return nil, err
 	}
 	if !known {
 		return nil, fmt.Errorf("pipeline %s knows no record with the key %s", q.Pipeline, q.Key)
@@ -95,9 +92,9 @@ func plainValue(v change.Value) json.RawMessage {
 	return text
 }
 
-// sourceKeys are the message keys that a command's text may mean: the JSON of a key, its columns in any order, or for a
-// table with one key column its value alone, which may be a number or a text.
-func (rt *plant) sourceKeys(pipeline, text string) ([][]byte, error) {
+// sourceKey is the message key that a command's text means: the JSON of a key, its columns in any order, or for a
+// table with one key column its value alone.
+func (rt *plant) sourceKey(pipeline, text string) ([]byte, error) {
 	var table *change.Table
 	for _, pipe := range rt.Pipelines {
 		if pipe.Name == pipeline {
@@ -125,12 +122,14 @@ func (rt *plant) sourceKeys(pipeline, text string) ([][]byte, error) {
 		if len(columns) != 1 {
 			return nil, fmt.Errorf("the key of %s has the columns %s: give them as JSON: '{\"%s\":...}'", table.QualifiedName(), strings.Join(columns, ", "), strings.Join(columns, `":...,"`))
 		}
-		quoted, _ := json.Marshal(text) // a string has no error
-		keys := [][]byte{keyText(columns, map[string]json.RawMessage{columns[0]: quoted})}
-		if json.Valid([]byte(text)) {
-			keys = append(keys, keyText(columns, map[string]json.RawMessage{columns[0]: json.RawMessage(text)}))
+		value, _ := json.Marshal(text) // a string has no error
+		switch table.Columns[table.Key[0]].Kind {
+		case change.Int, change.Uint, change.Float, change.Bool:
+			if value = json.RawMessage(text); !json.Valid(value) {
+				return nil, fmt.Errorf("key %s is not a value of column %s", text, columns[0])
+			}
 		}
-		return keys, nil
+		return keyText(columns, map[string]json.RawMessage{columns[0]: value}), nil
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &members); err != nil {
@@ -141,7 +140,7 @@ func (rt *plant) sourceKeys(pipeline, text string) ([][]byte, error) {
 			return nil, fmt.Errorf("the key lacks column %s: the key of %s is %s", name, table.QualifiedName(), strings.Join(columns, ", "))
 		}
 	}
-	return [][]byte{keyText(columns, members)}, nil
+	return keyText(columns, members), nil
 }
 
 // keyText lays a key out as the stream does.
@@ -210,6 +209,9 @@ func (c *cli) writeHistory(all []recorded) error {
 		}
 		if r.Cause != "" {
 			fmt.Fprintf(c.out, " because of %s", r.Cause)
+		}
+		if r.Note != "" {
+			fmt.Fprintf(c.out, ": %s", r.Note)
 		}
 		fmt.Fprintf(c.out, " (event %s)\n", r.Event)
 		for _, f := range r.Fields {

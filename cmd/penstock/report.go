@@ -115,6 +115,7 @@ type eventLedger struct {
 	Superseded int64 `json:"superseded"`
 	Filtered   int64 `json:"filtered"`
 	Rejected   int64 `json:"rejected"`
+	Dropped    int64 `json:"dropped"` // of the rejected, those that were taken out of quarantine for good
 	Held       int64 `json:"held"`
 	Waiting    int64 `json:"waiting"`
 	Pending    int64 `json:"pending"`
@@ -245,6 +246,9 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 			return p, err
 		}
 	}
+	if st.Expired != "" {
+		p.Warnings = append(p.Warnings, st.Expired)
+	}
 	topic := rt.topics[st.Name]
 	partitions, err := rt.log.Partitions(ctx, topic)
 	if err != nil {
@@ -263,7 +267,7 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 }
 
 func eventsOf(l *state.Ledger) eventLedger {
-	return eventLedger{l.Taken, l.Applied, l.Unchanged, l.Superseded, l.Filtered, l.Rejected, l.Held, l.Waiting, l.Pending}
+	return eventLedger{l.Taken, l.Applied, l.Unchanged, l.Superseded, l.Filtered, l.Rejected, l.Dropped, l.Held, l.Waiting, l.Pending}
 }
 
 func keysOf(k *state.Keys) keyLedger {
@@ -361,6 +365,9 @@ func (c *cli) writeReport(r *report) error {
 			e.TakenIn, e.Applied, e.Unchanged, e.Superseded, e.Filtered, e.Rejected, e.Held, e.Waiting, e.Pending)
 		fmt.Fprintf(c.out, "  keys: %d in sync, %d pending, %d unknown, %d rejected, %d held, %d waiting, %d excluded, %d removed, %d absent; %d have a record in the app\n",
 			k.InSync, k.Pending, k.Unknown, k.Rejected, k.Held, k.Waiting, k.Excluded, k.Removed, k.Absent, k.InApp)
+		if e.Dropped > 0 {
+			fmt.Fprintf(c.out, "  %d of the rejected were dropped from quarantine\n", e.Dropped)
+		}
 		for _, w := range p.Warnings {
 			fmt.Fprintln(c.out, "  warning: "+w)
 		}

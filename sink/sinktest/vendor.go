@@ -290,6 +290,24 @@ func (v *Vendor) Archive(id string) {
 	r.archived = true
 }
 
+// Erase takes a record away for good.
+func (v *Vendor) Erase(ctx context.Context, _, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if r := v.records[id]; r != nil {
+		if !r.archived {
+			delete(v.byKey, r.fields[v.Key])
+			delete(v.byMail, strings.ToLower(r.fields[v.Unique]))
+		}
+		delete(v.records, id)
+		v.observe(sink.Remove, r)
+	}
+	return nil
+}
+
 // Calls returns how often Push and Read were called.
 func (v *Vendor) Calls() (pushes, reads int) {
 	v.mu.Lock()
@@ -321,4 +339,5 @@ func (v *Vendor) SetFault(f func(call int, action sink.Action, changes []sink.Ch
 var (
 	_ sink.App    = (*Vendor)(nil)
 	_ sink.Reader = (*Vendor)(nil)
+	_ sink.Eraser = (*Vendor)(nil)
 )

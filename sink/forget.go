@@ -1,0 +1,353 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// A forgotten key leaves a tombstone, the hash of it, so that neither a replay nor a later change of the row brings
+// back what was purged. The keys that its row changes to are forgotten with it.
+
+// Forgotten says what Forget removed.
+type Forgotten struct {
+	Pipeline string
+	Record   bool  // what the app has, as we knew it
+	Pending  int64 // wanted states and events that waited
+	History  int64 // changes
+	Entries  int64 // of the quarantine
+	Notes    int64 // keys that the record may have had in the app
+	Erased   bool  // the app was made to erase its record
+	Before   bool  // the key had been forgotten before
+
+	started bool
+}
+
+// forgetPatience is how long Forget waits for an answer about the record.
+const forgetPatience = 30 * time.Second
+
+func tombstone(key []byte) [32]byte { return sha256.Sum256(key) }
+
+// barred tells whether an event is of a forgotten key. That of a row whose key was forgotten is from here on.
+func (u *unit) barred(t *taken) (bool, error) {
+	if u.isForgotten(t.key) {
+		if t.op != change.Delete {
+			return true, nil
+		}
+		r, err := u.key(t.key) // of a row that gave its key to a forgotten one and is about to lose it
+		return r == nil, err
+	}
+	if t.oldKey == nil || !u.isForgotten(t.oldKey) {
+		return false, nil
+	}
+	return true, u.bar(t.key)
+}
+
+func (u *unit) isForgotten(key []byte) bool {
+	if len(u.p.forgotten) == 0 && len(u.barring) == 0 {
+		return false
+	}
+	h := tombstone(key)
+	_, there := u.p.forgotten[h]
+	_, new := u.barring[h]
+	return there || new
+}
+
+// bar puts up a key's tombstone.
+func (u *unit) bar(key []byte) error {
+	h := tombstone(key)
+	if u.barring == nil {
+		u.barring = map[[32]byte]struct{}{}
+	}
+	u.barring[h] = struct{}{}
+	return u.tx.PutForgotten(u.p.id, h, u.now)
+}
+
+// Forget purges what is kept of a source key: the shadow, what waits to be sent, the quarantine, notes and history. With
+// erase the app erases its record for good first. Events of the key are passed over from then on. Forgetting again is no error.
+func (e *Engine) Forget(ctx context.Context, pipeline string, key []byte, erase bool) (done Forgotten, err error) {
+	p := e.pipelines[pipeline]
+	if p == nil {
+		return done, fmt.Errorf("forget: there is no pipeline %q", pipeline)
+	}
+	done.Pipeline = pipeline
+	if erase {
+		// First nothing of the key is sent any more, then the app erases, then what we know of its record goes: after a
+		// crash in between it is done again.
+		if _, err := p.purgeSoon(ctx, key, true, &done); err != nil {
+			return done, err
+		}
+		if done.Erased, err = p.erase(ctx, key); err != nil {
+			return done, fmt.Errorf("forget: erase the record in app %s: %w; nothing is sent of it any more, try again to have it erased", p.d.name, err)
+		}
+	}
+	record, err := p.purgeSoon(ctx, key, false, &done)
+	if err != nil {
+		return done, err
+	}
+	if err := p.purgeHistory(ctx, record, key, &done); err != nil {
+		return done, fmt.Errorf("forget: %w: try again", err)
+	}
+	p.d.wake()
+	return done, nil
+}
+
+// purgeSoon purges as soon as no answer about the record is awaited.
+func (p *Pipeline) purgeSoon(ctx context.Context, key []byte, keep bool, done *Forgotten) (record int64, err error) {
+	for end := time.Now().Add(forgetPatience); ; {
+		record, busy, err := p.purge(ctx, key, keep, done)
+		if err != nil {
+			return 0, fmt.Errorf("forget: %w", err)
+		}
+		if !busy {
+			return record, nil
+		}
+		if time.Now().After(end) {
+			return 0, errors.New("forget: the record is being sent, or its key changes at the moment: try again")
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// purge removes all but the history, and returns the record's ID. keep: what the app has stays known.
+func (p *Pipeline) purge(ctx context.Context, key []byte, keep bool, done *Forgotten) (record int64, busy bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m := p.between.displaced[string(key)]; m != nil {
+		return 0, true, nil
+	}
+	found := *done
+	err = p.update(ctx, "", "forget.after_commit", func(u *unit) error {
+		r, err := u.key(key)
+		if err != nil {
+			return err
+		}
+		if r != nil && r.fl != nil {
+			busy = true
+			return nil
+		}
+		found.Before = found.Before || !done.started && u.isForgotten(key)
+		found.started = true
+		if err := u.bar(key); err != nil {
+			return err
+		}
+		if err := u.forgetLate(key, &found); err != nil || r == nil {
+			return err
+		}
+		record = r.sh.ID
+		found.Record = true
+		return u.forgetRecord(r, keep, &found)
+	})
+	if err == nil && !busy {
+		*done = found
+	}
+	return record, busy, err
+}
+
+func (u *unit) forgetRecord(r *rec, keep bool, found *Forgotten) error {
+	if r.pd != nil {
+		u.supersede(r)
+		u.dropPending(r)
+		found.Pending++
+	}
+	for {
+		q, err := u.tx.QuarantineByRecord(u.p.id, r.sh.ID)
+		if err != nil {
+			return err
+		}
+		if q == nil {
+			break
+		}
+		u.ledger.Dropped++
+		found.Entries++
+		if err := u.tx.DeleteQuarantine(u.p.id, q.ID); err != nil {
+			return err
+		}
+	}
+	if keep {
+		if r.sh.Rejected {
+			r.sh.Rejected, r.dirtySh = false, true
+		}
+		return nil
+	}
+	notes, err := u.leaving(r)
+	if err != nil {
+		return err
+	}
+	found.Notes += int64(len(notes))
+	if r.sh.AppID != "" {
+		if err := u.tx.Disown(u.p.id, r.sh.AppID); err != nil {
+			return err
+		}
+	}
+	if err := u.forget(r, func(string) bool { return true }); err != nil {
+		return err
+	}
+	r.gone = true
+	return u.detach(r)
+}
+
+// forgetLate drops events that were put off: those of the key, and those of keys that its row changed to.
+func (u *unit) forgetLate(key []byte, found *Forgotten) error {
+	for name, all := range u.keys().late {
+		mine := name == string(key)
+		if !mine && !bytes.Equal(all[0].t.oldKey, key) {
+			continue
+		}
+		if !mine {
+			if err := u.bar([]byte(name)); err != nil {
+				return err
+			}
+		}
+		b := u.ownKeys()
+		for _, l := range all {
+			if err := u.tx.DeleteDeferred(u.p.id, l.row.ID); err != nil {
+				return err
+			}
+			u.ledger.Waiting--
+			u.ledger.Superseded++
+			found.Pending++
+		}
+		delete(b.awaited, tokenOf(all[0].t.id))
+		delete(b.late, name)
+	}
+	return nil
+}
+
+// purgeHistory takes a record's changes out, a page at a time.
+func (p *Pipeline) purgeHistory(ctx context.Context, record int64, key []byte, done *Forgotten) error {
+	for before, more := int64(math.MaxInt64), true; more; {
+		var touched []*state.History
+		rows := 0
+		err := p.e.o.Store.View(ctx, func(tx state.Tx) error {
+			return tx.ScanHistory(p.id, before, 100, func(h *state.History) error {
+				rows++
+				before = h.ID
+				kept := h.Changes[:0:0]
+				for _, c := range h.Changes {
+					if c.Record == record && record != 0 || bytes.Equal(c.Key, key) {
+						done.History++
+						continue
+					}
+					kept = append(kept, c)
+				}
+				if len(kept) < len(h.Changes) {
+					h.Changes = kept
+					touched = append(touched, h)
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			return err
+		}
+		more = rows == 100
+		if len(touched) == 0 {
+			continue
+		}
+		err = p.e.o.Store.Update(ctx, func(tx state.Tx) error {
+			for _, h := range touched {
+				if err := tx.PutHistory(p.id, h); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// erase makes the app erase its record of a key; false: it has none.
+func (p *Pipeline) erase(ctx context.Context, key []byte) (bool, error) {
+	eraser, ok := p.d.app.(Eraser)
+	if !ok {
+		return false, errors.New("it can't erase records: remove it there by hand, and forget it without erasing")
+	}
+	ids, keys, err := p.recordsOf(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	if reader, ok := p.d.app.(Reader); ok && len(ids) == 0 && len(keys) > 0 { // sent, and not answered
+		l := p.d.limits(p.spec.Object)
+		for len(keys) > 0 {
+			n := min(len(keys), l.Read)
+			if err := p.d.spend(ctx, 0); err != nil {
+				return false, err
+			}
+			found, err := reader.Read(ctx, p.spec.Object, p.spec.Program.KeyField(), keys[:n], []string{p.spec.Program.KeyField()})
+			if err != nil {
+				return false, err
+			}
+			for _, r := range found {
+				owned, err := p.owned(ctx, r.ID, 0)
+				if err != nil {
+					return false, err
+				}
+				if !owned {
+					ids = append(ids, r.ID)
+				}
+			}
+			keys = keys[n:]
+		}
+	}
+	for _, id := range ids {
+		if err := p.d.spend(ctx, 0); err != nil {
+			return false, err
+		}
+		if err := eraser.Erase(ctx, p.spec.Object, id); err != nil {
+			return false, err
+		}
+	}
+	return len(ids) > 0, nil
+}
+
+// recordsOf returns the app's record of a source key, or if none is known the keys under which it may have one.
+func (p *Pipeline) recordsOf(ctx context.Context, key []byte) (ids, keys []string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err = p.e.o.Store.View(ctx, func(tx state.Tx) error {
+		var s *state.Shadow
+		if err := tx.Shadows(p.id, [][]byte{key}, func(found *state.Shadow) error {
+			s = found
+			return nil
+		}); err != nil || s == nil {
+			return err
+		}
+		if s.AppID != "" {
+			ids = append(ids, s.AppID)
+			return nil
+		}
+		if keys, err = tx.LeavingByRecord(p.id, s.ID); err != nil {
+			return err
+		}
+		add := func(v change.Value) {
+			if !v.IsNull() && v.Text() != "" {
+				keys = append(keys, v.Text())
+			}
+		}
+		if it := p.inflight[s.ID]; it != nil {
+			add(it.want.Key)
+		}
+		return tx.PendingByRecord(p.id, []int64{s.ID}, func(w *state.Pending) error {
+			if w.Unknown {
+				add(w.Key)
+			}
+			return nil
+		})
+	})
+	return ids, keys, err
+}

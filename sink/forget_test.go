@@ -1,0 +1,137 @@
+package sink_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+func key(id int) []byte { return fmt.Appendf(nil, `{"id":%d}`, id) }
+
+func (p *plant) forget(id int, erase bool) sink.Forgotten {
+	p.t.Helper()
+	done, err := p.engine.Forget(p.t.Context(), "crm", key(id), erase)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return done
+}
+
+func TestForgottenStaysForgotten(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 3)
+		s.begin()
+		s.update(row(1, "c1@x.test", "Changed", "pro", 2, 1))
+		s.update(row(2, "", "Refused", "pro", 2, 2))
+		p.take(s, 100)
+		p.settle()
+		if got := p.forget(1, true); !got.Erased || !got.Record || got.History != 2 || got.Before {
+			t.Errorf("%+v", got)
+		}
+		if got := p.forget(2, false); got.Erased || got.Entries != 1 || got.History != 1 {
+			t.Errorf("%+v", got)
+		}
+		if got := p.forget(1, true); got.Erased || got.Record || got.History != 0 || !got.Before {
+			t.Errorf("again: %+v", got)
+		}
+		if live := v.Live(); len(live) != 2 || live["1"] != nil || live["2"] == nil {
+			t.Errorf("the app has %v, want record 2 left as it was", live)
+		}
+		if err := p.engine.Recount(t.Context(), "crm"); err != nil {
+			t.Error(err)
+		}
+		// Neither the row's changes nor the log read from its start bring it back, also after a restart, also under
+		// another key.
+		p.stop()
+		p.open()
+		s.begin()
+		s.update(row(1, "c1@x.test", "Again", "pro", 3, 1))
+		s.update(row(2, "c2@x.test", "Again", "pro", 3, 2))
+		s.begin()
+		s.rekey(row(1, "c1@x.test", "Again", "pro", 3, 1), row(9, "c1@x.test", "Moved", "pro", 4, 1))
+		s.begin()
+		s.update(row(9, "c1@x.test", "Later", "pro", 5, 1))
+		s.begin()
+		s.delete(row(9, "c1@x.test", "Later", "pro", 5, 1))
+		p.take(s, 100)
+		p.settle()
+		if live := v.Live(); len(live) != 2 || live["2"]["name"] != "C" || live["3"] == nil {
+			t.Errorf("the app has %v", live)
+		}
+		for id, c := range map[int]bool{1: true, 2: true, 3: false} {
+			n := 0
+			if err := p.engine.Changes(t.Context(), "crm", 100, func(r sink.RecordChange) error {
+				if string(r.Key) == string(key(id)) {
+					n++
+				}
+				return nil
+			}); err != nil || (n == 0) != c {
+				t.Errorf("key %d has %d changes in the history, %v", id, n, err)
+			}
+		}
+		if err := p.store.View(t.Context(), func(tx state.Tx) error {
+			return tx.ScanQuarantine(1, 0, 10, func(q *state.Quarantine) error {
+				t.Errorf("the quarantine has %s", q.Key)
+				return nil
+			})
+		}); err != nil {
+			t.Error(err)
+		}
+		if err := p.engine.Recount(t.Context(), "crm"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestForgetErasesWhatWasSentWithNoAnswer(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		n := 0
+		v.SetFault(func(int, sink.Action, []sink.Change) sinktest.Fault {
+			if n++; n == 1 {
+				return sinktest.DropAfter
+			}
+			return sinktest.Busy
+		})
+		s.begin()
+		s.insert(customer(1))
+		p.take(s, 100)
+		<-time.After(time.Millisecond) // it was made, and nobody knows
+		if v.Live()["1"] == nil {
+			t.Fatal("the record was not made")
+		}
+		done, err := p.engine.Forget(t.Context(), "crm", key(1), true)
+		if err != nil || !done.Erased {
+			t.Fatalf("%+v, %v", done, err)
+		}
+		v.SetFault(nil)
+		p.settle()
+		if live := v.Live(); len(live) != 0 {
+			t.Errorf("the app has %v", live)
+		}
+	})
+}
+
+func TestForgetErasesNothingThatItCannot(t *testing.T) {
+	store, err := state.OpenSQLite(t.TempDir()+"/state.db", state.SQLiteOptions{Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	e, err := sink.New(t.Context(), sink.Options{Store: store, Apps: map[string]sink.App{"null": null{}}, Pipelines: []sink.Spec{{
+		Name: "crm", Topic: customers.Topic, App: "null", Object: "o", Program: program{print: "1"}, Schema: schema,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Forget(t.Context(), "crm", key(1), true); err == nil || !strings.Contains(err.Error(), "can't erase") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := e.Forget(t.Context(), "other", key(1), false); err == nil {
+		t.Error("there is no such pipeline")
+	}
+}
