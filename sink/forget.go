@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -32,6 +35,15 @@ type Forgotten struct {
 
 // forgetPatience is how long Forget waits for an answer about the record.
 const forgetPatience = 30 * time.Second
+
+// payload is a key as messages have it, out of a header that may have its schema beside it.
+func payload(key []byte) []byte {
+	var whole struct{ Schema, Payload json.RawMessage }
+	if json.Unmarshal(key, &whole) == nil && whole.Schema != nil && whole.Payload != nil {
+		return whole.Payload
+	}
+	return bytes.Clone(key)
+}
 
 func tombstone(key []byte) [32]byte { return sha256.Sum256(key) }
 
@@ -228,31 +240,40 @@ func (u *unit) forgetLate(key []byte, found *Forgotten) error {
 // purgeHistory takes a record's changes out, a page at a time.
 func (p *Pipeline) purgeHistory(ctx context.Context, record int64, key []byte, done *Forgotten) error {
 	for before, more := int64(math.MaxInt64), true; more; {
-		var touched []*state.History
-		rows := 0
+		var page, touched []*state.History
+		others := map[int64]bool{} // records that had the key once; true: they are there under another one
 		err := p.e.o.Store.View(ctx, func(tx state.Tx) error {
-			return tx.ScanHistory(p.id, before, 100, func(h *state.History) error {
-				rows++
+			if err := tx.ScanHistory(p.id, before, 100, func(h *state.History) error {
+				page = append(page, h)
 				before = h.ID
-				kept := h.Changes[:0:0]
 				for _, c := range h.Changes {
-					if c.Record == record && record != 0 || bytes.Equal(c.Key, key) {
-						done.History++
-						continue
+					if bytes.Equal(c.Key, key) && c.Record != record {
+						others[c.Record] = false
 					}
-					kept = append(kept, c)
 				}
-				if len(kept) < len(h.Changes) {
-					h.Changes = kept
-					touched = append(touched, h)
-				}
+				return nil
+			}); err != nil {
+				return err
+			}
+			return tx.ShadowsByID(p.id, slices.Collect(maps.Keys(others)), func(s *state.Shadow) error {
+				others[s.ID] = true
 				return nil
 			})
 		})
 		if err != nil {
 			return err
 		}
-		more = rows == 100
+		more = len(page) == 100
+		for _, h := range page {
+			kept := slices.DeleteFunc(slices.Clone(h.Changes), func(c state.Changed) bool {
+				return c.Record == record && record != 0 || bytes.Equal(c.Key, key) && !others[c.Record]
+			})
+			if n := len(h.Changes) - len(kept); n > 0 {
+				done.History += int64(n)
+				h.Changes = kept
+				touched = append(touched, h)
+			}
+		}
 		if len(touched) == 0 {
 			continue
 		}

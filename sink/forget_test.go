@@ -60,6 +60,9 @@ func TestForgottenStaysForgotten(t *testing.T) {
 		s.delete(row(9, "c1@x.test", "Later", "pro", 5, 1))
 		p.take(s, 100)
 		p.settle()
+		if l := p.ledger(); l.Waiting != 0 || l.Filtered != 6 {
+			t.Errorf("ledger %+v, want all events of forgotten keys passed over", l)
+		}
 		if live := v.Live(); len(live) != 2 || live["2"]["name"] != "C" || live["3"] == nil {
 			t.Errorf("the app has %v", live)
 		}

@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +37,7 @@ type taken struct {
 	moved   bool // a delete whose key goes on to another
 	claims  bool // a create whose key was another: oldKey
 	oldKey  []byte
+	newKey  []byte // of moved
 }
 
 // Assign says where to read a partition from.
@@ -211,9 +211,11 @@ func (p *Pipeline) evaluate(ctx context.Context, part *partition, t *taken, key,
 	}
 	t.op = e.Op
 	t.time = e.CommitTime.UnixMilli()
-	t.moved = e.Op == change.Delete && e.NewKey != nil
+	if t.moved = e.Op == change.Delete && e.NewKey != nil; t.moved {
+		t.newKey = payload(header(headers, change.HeaderNewKey))
+	}
 	if t.claims = e.Op == change.Create && e.OldKey != nil; t.claims {
-		t.oldKey = bytes.Clone(header(headers, change.HeaderOldKey))
+		t.oldKey = payload(header(headers, change.HeaderOldKey))
 	}
 	switch e.Op {
 	case change.Read, change.Create, change.Update:

@@ -121,7 +121,7 @@ func (u *unit) turn(partition int, t *taken, forced bool) error {
 	var r *rec
 	var err error
 	switch {
-	case t.moved:
+	case t.moved && !u.isForgotten(t.newKey): // else its row is gone as far as we care
 		return u.moveAway(t)
 	case t.claims:
 		if !forced && u.keys().moves[tokenOf(t.id)] == nil {
@@ -170,6 +170,13 @@ func (u *unit) resume(key string, forced bool) error {
 		}
 		u.ledger.Waiting--
 		u.snapshot = true // that of its partition may be open
+		if barred, err := u.barred(first.t); barred || err != nil {
+			u.ledger.Filtered++
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		if err := u.turn(first.row.Partition, first.t, forced); err != nil {
 			return err
 		}
