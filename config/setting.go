@@ -153,7 +153,7 @@ func (p *Project) decodeState(block *hcl.Block) hcl.Diagnostics {
 			p.State.History.MaxSize, diags = sizeOr(h.MaxSize, p.settings(), defaultHistory.MaxSize, diags)
 		}
 		if q := raw.Quarantine; q != nil {
-			p.State.Quarantine.MaxAge, diags = durationOr(q.MaxAge, 0, diags)
+			p.State.Quarantine.MaxAge, diags = durationOr(q.MaxAge, p.settings(), 0, diags)
 			if p.State.Quarantine.MaxRecords = q.MaxRecords; q.MaxRecords < 0 {
 				diags = append(diags, Errorf("E0107", &block.DefRange, "Value can't be used", "max_records is a number of entries; 0 or none: any number."))
 			}
