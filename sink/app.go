@@ -119,6 +119,8 @@ type Limits struct {
 	// Day is the quota of calls in a day, for all that call this account, and DayLeft what the app last said is left
 	// of it; 0 and 0: it says nothing.
 	Day, DayLeft int
+	// Reserve is the share of the day's quota that is left to others who call the account; Calls is without theirs already.
+	Reserve float64
 	// Whole: a change of a known record carries all fields of the pipeline, not only those that changed.
 	Whole bool
 }

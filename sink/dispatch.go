@@ -33,6 +33,9 @@ type dispatcher struct {
 	running  bool
 	active   int // flights
 	budget   budget
+	quota    quota
+	asked    time.Time // the last call
+	spare    bool      // the day's quota is used up to the reserve
 	blocked  time.Time // no call before
 	failures int       // calls in a row that failed as a whole
 	halted   error
@@ -188,6 +191,12 @@ func (d *dispatcher) reserve(l Limits, want, keep int) (int, time.Duration) {
 		slots = 1 // a probe
 	}
 	d.budget.set(l.Calls, l.Window)
+	if w := d.saves(l, now); w > 0 {
+		return 0, w
+	}
+	if d.spare {
+		want = 1 // to see whether the quota is renewed
+	}
 	n := 0
 	for n < want && d.active < slots {
 		if w := d.budget.wait(now, keep); w > 0 {
@@ -197,6 +206,7 @@ func (d *dispatcher) reserve(l Limits, want, keep int) (int, time.Duration) {
 			break
 		}
 		d.budget.take(now)
+		d.asked = now
 		d.active++
 		n++
 	}
@@ -233,6 +243,15 @@ func (d *dispatcher) spend(ctx context.Context, keep int) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// saves returns how long no call is made since what is left of the day's quota is others'; the caller holds mu.
+func (d *dispatcher) saves(l Limits, now time.Time) time.Duration {
+	d.quota.observe(l, now)
+	if d.spare = l.Reserve > 0 && l.Day > 0 && float64(l.DayLeft) <= l.Reserve*float64(l.Day); !d.spare {
+		return 0
+	}
+	return d.asked.Add(quotaProbe).Sub(now)
 }
 
 // step starts what may start, and returns how long nothing new can.

@@ -173,6 +173,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		m.p.spec.Rows = table{s: m.s, row: m.read, lock: &m.table}
 	}
 	m.p.point = m.failpoint
+	m.p.watched = true
 	return m
 }
 

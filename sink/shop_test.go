@@ -214,7 +214,10 @@ type plant struct {
 	stop   func()
 	point  func(string)
 	next   []int64
-	bounds sink.QuarantineOptions
+	app    sink.App // nil: the vendor
+	// watched: the ledgers are looked at all the time.
+	watched bool
+	bounds  sink.QuarantineOptions
 }
 
 func newPlant(t testing.TB, vendor *sinktest.Vendor, partitions int, change func(*sink.Spec)) *plant {
@@ -236,7 +239,11 @@ func (p *plant) open() {
 	if p.store, err = state.OpenSQLite(p.path, state.SQLiteOptions{Reserve: -1}); err != nil {
 		p.t.Fatal(err)
 	}
-	p.engine, err = sink.New(p.t.Context(), sink.Options{Store: p.store, Apps: map[string]sink.App{"crm": p.vendor}, Pipelines: []sink.Spec{p.spec},
+	app := p.app
+	if app == nil {
+		app = p.vendor
+	}
+	p.engine, err = sink.New(p.t.Context(), sink.Options{Store: p.store, Apps: map[string]sink.App{"crm": app}, Pipelines: []sink.Spec{p.spec},
 		History: sink.HistoryOptions{Keep: 24 * time.Hour}, Quarantine: p.bounds,
 		Failpoint: func(name string) {
 			if p.point != nil {
@@ -256,12 +263,17 @@ func (p *plant) open() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- p.engine.Run(ctx) }()
+	unwatch := func() {}
+	if p.watched {
+		unwatch = p.watch()
+	}
 	stopped := false
 	p.stop = func() {
 		if stopped {
 			return
 		}
 		stopped = true
+		unwatch()
 		cancel()
 		if err := <-ended; err != nil {
 			p.t.Error(err)

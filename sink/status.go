@@ -24,6 +24,11 @@ type AppStatus struct {
 	Detail string    // the last error, without values
 	Next   time.Time // of the next call, when it is not now
 	Active int       // flights under way
+	// QuotaDay and QuotaLeft are the day's quota of calls and what the app last said is left of it, 0 and 0 where it says
+	// nothing. QuotaEmpty is when it will be used up at the rate of the last hour, zero: not before it is renewed.
+	QuotaDay, QuotaLeft int
+	QuotaEmpty          time.Time
+	Warnings            []string
 }
 
 // PipelineStatus is one pipeline's.
@@ -64,6 +69,16 @@ func (e *Engine) Status() Status {
 		}
 		if d.last != nil {
 			a.Detail = d.last.Error()
+		}
+		now := time.Now()
+		d.quota.observe(d.app.Limits(""), now)
+		a.QuotaDay, a.QuotaLeft, a.QuotaEmpty = d.quota.day, d.quota.left, d.quota.empty(now)
+		if w := d.quota.warning(now); w != "" {
+			a.Warnings = append(a.Warnings, w)
+		}
+		if d.spare {
+			a.State, a.Next = "slowed", d.asked.Add(quotaProbe)
+			a.Detail = fmt.Sprintf("%d calls of the day's quota are left, which are the reserve of others", d.quota.left)
 		}
 		if d.failures >= 5 {
 			a.State = "down"

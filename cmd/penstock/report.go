@@ -60,6 +60,10 @@ type appReport struct {
 	Next   time.Time `json:"next_call,omitzero"`
 	// Warnings say how its fields differ from the schema lock.
 	Warnings []string `json:"warnings,omitempty"`
+	// The day's quota of calls, as the app last said; left out where it says nothing.
+	QuotaDay   int       `json:"quota_day,omitempty"`
+	QuotaLeft  int       `json:"quota_left,omitempty"`
+	QuotaEmpty time.Time `json:"quota_empty,omitzero"` // at the rate of the last hour; left out: not before it is renewed
 }
 
 type pipelineReport struct {
@@ -160,10 +164,11 @@ func (rt *plant) status(ctx context.Context) (*report, error) {
 	}
 	st := rt.engine.Status()
 	for _, a := range st.Apps {
-		app := appReport{Type: "app", App: a.Name, State: a.State, Detail: a.Detail, Next: a.Next}
+		app := appReport{Type: "app", App: a.Name, State: a.State, Detail: a.Detail, Next: a.Next, QuotaDay: a.QuotaDay, QuotaLeft: a.QuotaLeft, QuotaEmpty: a.QuotaEmpty}
 		if rt.watch != nil {
 			app.Warnings = rt.watch.drift("app " + a.Name)
 		}
+		app.Warnings = append(app.Warnings, a.Warnings...)
 		r.Apps = append(r.Apps, app)
 	}
 	for i := range st.Pipelines {
@@ -334,6 +339,9 @@ func (c *cli) writeReport(r *report) error {
 		fmt.Fprintf(c.out, "app %s: %s", a.App, a.State)
 		if a.Detail != "" {
 			fmt.Fprintf(c.out, " (%s)", a.Detail)
+		}
+		if a.QuotaDay > 0 {
+			fmt.Fprintf(c.out, ", %d of the day's %d calls are left", a.QuotaLeft, a.QuotaDay)
 		}
 		fmt.Fprintln(c.out)
 		for _, w := range a.Warnings {

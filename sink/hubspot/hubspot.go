@@ -32,6 +32,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,8 @@ type Config struct {
 	// an account whose limit others need a part of.
 	Calls  int    `hcl:"calls,optional"`
 	Window string `hcl:"window,optional"` // a duration, 10s
+	// Reserve is the share of window and day that is left to others who call the account: "10%".
+	Reserve string `hcl:"reserve,optional"`
 	// OAuth instead of a token: all three or none.
 	ClientID     string   `hcl:"client_id,optional"`
 	ClientSecret string   `hcl:"client_secret,optional"`
@@ -69,6 +72,7 @@ type Config struct {
 	Others       hcl.Body `hcl:",remain"`
 
 	settings rest.Settings
+	reserve  float64
 }
 
 // tokenPath is where OAuth tokens are renewed; the versions v1 and v3 of it lose their support with the rest.
@@ -141,6 +145,13 @@ func Decode(body hcl.Body, ctx *hcl.EvalContext) (*Config, hcl.Diagnostics) {
 	if window, err := time.ParseDuration(c.Window); err != nil || window <= 0 {
 		wrong("window", "Invalid window", `window is a duration such as "10s".`)
 	}
+	if c.Reserve != "" {
+		share, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(c.Reserve, "%")), 64)
+		if err != nil || !strings.HasSuffix(c.Reserve, "%") || !(share >= 0 && share <= 90) {
+			wrong("reserve", "Invalid reserve", `reserve is a share such as "10%", 90 % at most.`)
+		}
+		c.reserve = share / 100
+	}
 	return c, diags
 }
 
@@ -161,6 +172,7 @@ type app struct {
 	uniques sync.Map // object.property of those known to have unique values
 	customs sync.Map // custom object's name -> as paths have it
 	day     atomic.Pointer[quota]
+	reserve float64
 }
 
 type pace struct {
@@ -177,7 +189,7 @@ func Open(c *Config, name string, env rest.Env) (sink.App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open app %s: read window: %w", name, err)
 	}
-	a := &app{name: name, version: c.APIVersion, calls: c.Calls, window: window, search: rate.NewLimiter(4, 1)}
+	a := &app{name: name, version: c.APIVersion, calls: c.Calls, window: window, reserve: c.reserve, search: rate.NewLimiter(4, 1)}
 	a.learned.Store(&pace{freeCalls, tenSeconds})
 	options := rest.Options{
 		Env:      env,
@@ -207,9 +219,9 @@ func (a *app) Limits(string) sink.Limits {
 	if a.calls > 0 {
 		p = pace{a.calls, a.window}
 	} else {
-		p.calls = max(1, p.calls*97/100)
+		p.calls = max(1, int(float64(p.calls)*0.97*(1-a.reserve)))
 	}
-	l := sink.Limits{Batch: maxBatch, Read: maxBatch, Concurrent: concurrent, Calls: p.calls, Window: p.window}
+	l := sink.Limits{Batch: maxBatch, Read: maxBatch, Concurrent: concurrent, Calls: p.calls, Window: p.window, Reserve: a.reserve}
 	if q := a.day.Load(); q != nil {
 		l.Day, l.DayLeft = q.calls, q.left
 	}
