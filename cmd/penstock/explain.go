@@ -83,26 +83,20 @@ func (c *cli) explainCommand() *cobra.Command {
 	return cmd
 }
 
-// explain tells the story of each record that the key may mean; one in the most cases.
+// explain tells the story of the record that has a key.
 func (rt *plant) explain(ctx context.Context, q explainQuery) ([]explained, error) {
-	keys, err := rt.sourceKeys(q.Pipeline, q.Key)
+	key, err := rt.sourceKey(q.Pipeline, q.Key)
 	if err != nil {
 		return nil, err
 	}
-	var out []explained
-	for _, key := range keys {
-		e, known, err := rt.explainOne(ctx, q, key)
-		if err != nil {
-			return nil, err
-		}
-		if known {
-			out = append(out, e)
-		}
+	e, known, err := rt.explainOne(ctx, q, key)
+	if err != nil {
+		return nil, err
 	}
-	if len(out) == 0 {
+	if !known {
 		return nil, fmt.Errorf("neither the source nor the state of pipeline %s knows a record with the key %s", q.Pipeline, q.Key)
 	}
-	return out, nil
+	return []explained{e}, nil
 }
 
 func (rt *plant) explainOne(ctx context.Context, q explainQuery, key []byte) (explained, bool, error) {
