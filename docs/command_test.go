@@ -78,11 +78,10 @@ func check(t *testing.T, line string) string {
 			if !value && i+1 < len(words) && takesValue(t, command, name) {
 				i++
 			}
-		case len(h.subcommands) > 0:
-			if !slices.Contains(h.subcommands, w) {
-				return "there is no command " + command + " " + w
-			}
+		case slices.Contains(h.subcommands, w) && arguments == 0:
 			command += " " + w
+		case len(h.subcommands) > 0 && h.arguments == 0:
+			return "there is no command " + command + " " + w
 		default:
 			if arguments++; arguments > h.arguments && !h.any {
 				return "too many arguments"
