@@ -64,35 +64,28 @@ func (s *Source) Rows(ctx context.Context, table string, keys []change.Row, f fu
 }
 
 func rereadStatement(info *relationInfo, m *relationMessage, t *change.Table, keys []change.Row) string {
-	columns := make([]string, len(m.columns))
-	for i, c := range m.columns {
-		columns[i] = quoteIdentifier(c.name)
-	}
-	only := "ONLY "
-	if info.partitioned {
-		only = ""
-	}
-	statement := "SELECT " + strings.Join(columns, ", ") + " FROM " + only + info.sql() + " WHERE "
+	statement := selectRows(info, m) + " WHERE "
 	if len(keys) == 0 {
 		return statement + "false"
 	}
-	var names []string
-	for _, k := range t.Key {
-		names = append(names, quoteIdentifier(t.Columns[k].Name))
-	}
 	var values []string
 	for _, key := range keys {
-		var texts []string
-		for _, v := range key {
-			text := v.Text()
-			if v.Kind() == change.Bytes {
-				text = `\x` + hex.EncodeToString([]byte(text))
-			}
-			texts = append(texts, quoteLiteral(text))
-		}
-		values = append(values, "("+strings.Join(texts, ", ")+")")
+		values = append(values, "("+keyLiterals(key)+")")
 	}
-	return statement + "(" + strings.Join(names, ", ") + ") IN (" + strings.Join(values, ", ") + ")"
+	return statement + "(" + keyNames(t) + ") IN (" + strings.Join(values, ", ") + ")"
+}
+
+// keyLiterals writes a key's values as SQL has them.
+func keyLiterals(key change.Row) string {
+	texts := make([]string, len(key))
+	for i, v := range key {
+		text := v.Text()
+		if v.Kind() == change.Bytes {
+			text = `\x` + hex.EncodeToString([]byte(text))
+		}
+		texts[i] = quoteLiteral(text)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // published tells whether the log has all up to a position.
