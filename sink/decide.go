@@ -2,6 +2,7 @@ package sink
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/state"
@@ -56,6 +57,34 @@ func NewDecider(spec Spec, whole bool) *Decider {
 	p.layouts = [][]string{names}
 	return &Decider{p}
 }
+
+// Align brings a shadow of the state, which has one of the pipeline's layouts, to the form that Known has.
+func (d *Decider) Align(s *state.Shadow, layouts [][]string) {
+	all := append(slices.Clone(layouts), d.p.layouts[0])
+	p := &Pipeline{spec: d.p.spec, fields: d.p.fields, layouts: all, layout: len(layouts)}
+	if s.Layout < len(layouts) {
+		p.present(s)
+	} else {
+		s.Sent, s.Stored = nil, nil
+	}
+	s.Layout = 0
+}
+
+// Matches says by which value of the match field the app's record of a row is found, "" for none, and tells of a record
+// that has it whether it has the other values of match too.
+func (d *Decider) Matches(m *Made) (value string, has func(Record) bool) {
+	if d.p.spec.Program.MatchField() == "" || m.Match.Text() == "" {
+		return "", nil
+	}
+	it := &item{want: &state.Pending{Match: m.Match}}
+	value = d.p.matchOf(it)[0]
+	return value, func(r Record) bool {
+		return !r.Archived && sameText(r.Fields[d.p.spec.Program.MatchField()], value) && d.p.matches(it, r)
+	}
+}
+
+// Fills are the fields of which an app's record must be known: those that are filled where they are empty.
+func (d *Decider) Fills() []string { return d.p.names(Fill) }
 
 // Decide says what would become of a row.
 func (d *Decider) Decide(op change.Op, m *Made, known Known) Decision {

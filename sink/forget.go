@@ -45,7 +45,8 @@ func payload(key []byte) []byte {
 	return bytes.Clone(key)
 }
 
-func tombstone(key []byte) [32]byte { return sha256.Sum256(key) }
+// Tombstone is the hash by which the state remembers a forgotten source key.
+func Tombstone(key []byte) [32]byte { return sha256.Sum256(key) }
 
 // barred tells whether an event is of a forgotten key. That of a row whose key was forgotten is from here on.
 func (u *unit) barred(t *taken) (bool, error) {
@@ -66,7 +67,7 @@ func (u *unit) isForgotten(key []byte) bool {
 	if len(u.p.forgotten) == 0 && len(u.barring) == 0 {
 		return false
 	}
-	h := tombstone(key)
+	h := Tombstone(key)
 	_, there := u.p.forgotten[h]
 	_, new := u.barring[h]
 	return there || new
@@ -74,7 +75,7 @@ func (u *unit) isForgotten(key []byte) bool {
 
 // bar puts up a key's tombstone.
 func (u *unit) bar(key []byte) error {
-	h := tombstone(key)
+	h := Tombstone(key)
 	if u.barring == nil {
 		u.barring = map[[32]byte]struct{}{}
 	}

@@ -11,22 +11,35 @@ import (
 const guardFloor = 20
 
 // limit returns how many of a kind may go out in an hour; negative: any number.
-func (u *unit) limit(k state.Kind) int64 {
-	q := u.p.spec.Guard.Creates
+func (u *unit) limit(k state.Kind) int64 { return u.p.spec.Guard.limit(k, u.ledger.Keys.InApp) }
+
+func (g Guard) limit(k state.Kind, inApp int64) int64 {
+	q := g.Creates
 	switch k {
 	case state.Change:
-		q = u.p.spec.Guard.Changes
+		q = g.Changes
 	case state.Delete:
-		q = u.p.spec.Guard.Deletes
+		q = g.Deletes
 	}
 	if q.Share < 0 && q.Count < 0 {
 		return -1
 	}
 	n := int64(guardFloor)
 	if q.Share >= 0 {
-		n = max(n, int64(q.Share*float64(u.ledger.Keys.InApp)))
+		n = max(n, int64(q.Share*float64(inApp)))
 	}
 	return max(n, q.Count)
+}
+
+// Foresee says what the guard would make of n more of a kind that nobody has approved, given the records that the app has,
+// what the guard remembers, and the Unix ms that it is: the limit in an hour, negative for none, what went out in the last
+// hour (of one that has stopped: before that), and whether it would stop, or has.
+func (g Guard) Foresee(k state.Kind, n, inApp int64, kept state.Guard, now int64) (limit, sent int64, stops bool) {
+	limit = g.limit(k, inApp)
+	if sent = hour(&kept, now); kept.Tripped {
+		sent = kept.Base
+	}
+	return limit, sent, limit >= 0 && n > 0 && n+sent > limit
 }
 
 // lets tells whether the guard lets a kind's unapproved queue out; more are about to be queued. What is

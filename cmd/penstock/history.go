@@ -104,15 +104,7 @@ func (rt *plant) sourceKey(pipeline, text string) ([]byte, error) {
 		}
 	}
 	if table == nil {
-		names := make([]string, len(rt.Pipelines))
-		for i, pipe := range rt.Pipelines {
-			names[i] = pipe.Name
-		}
-		hint := ""
-		if s := config.Suggest(pipeline, names); s != "" {
-			hint = fmt.Sprintf(": did you mean %s?", s)
-		}
-		return nil, fmt.Errorf("there is no pipeline %q%s", pipeline, hint)
+		return nil, rt.unknownPipeline(pipeline)
 	}
 	columns := make([]string, len(table.Key))
 	for i, n := range table.Key {
@@ -141,6 +133,19 @@ func (rt *plant) sourceKey(pipeline, text string) ([]byte, error) {
 		}
 	}
 	return keyText(columns, members), nil
+}
+
+// unknownPipeline says that there is no such pipeline.
+func (p *project) unknownPipeline(name string) error {
+	names := make([]string, len(p.Pipelines))
+	for i, pipe := range p.Pipelines {
+		names[i] = pipe.Name
+	}
+	hint := ""
+	if s := config.Suggest(name, names); s != "" {
+		hint = fmt.Sprintf(": did you mean %s?", s)
+	}
+	return fmt.Errorf("there is no pipeline %q%s", name, hint)
 }
 
 // keyText lays a key out as the stream does.

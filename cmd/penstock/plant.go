@@ -31,9 +31,10 @@ type plant struct {
 	// programs are the compiled pipelines, by name.
 	programs map[string]*program
 	started  time.Time
-	running  bool // and not merely opened for a command
-	atOnce   bool // schedules are passed over: what is taken in is sent
-	adopt    bool // go on where log and state differ: an operator has decided so
+	running  bool       // and not merely opened for a command
+	atOnce   bool       // schedules are passed over: what is taken in is sent
+	adopt    bool       // go on where log and state differ: an operator has decided so
+	plan     *savedPlan // what was looked at before this run; nil: none was
 
 	mu     sync.Mutex
 	failed map[string]error // pipelines that take nothing in any more
@@ -174,6 +175,11 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 	}
 	if rt.diags.HasErrors() {
 		return nil
+	}
+	if rt.plan != nil {
+		if err := rt.unmoved(ctx, rt.plan, programs); err != nil {
+			return err
+		}
 	}
 	rt.programs = programs
 	rt.topics = map[string]string{}

@@ -32,6 +32,7 @@ Schedules are not waited for: what is taken in is sent.`,
 	}
 	cmd.Flags().BoolVar(&o.untilCaughtUp, "until-caught-up", false, "end when what is at the sources now is in the apps or accounted for")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "with --until-caught-up: give up after this long, naming what waits")
+	cmd.Flags().StringVar(&o.plan, "plan", "", "start only if pipelines, schemas and state are as they were when penstock plan --out wrote this file")
 	o.adoptFlag(cmd)
 	return cmd
 }
@@ -41,6 +42,7 @@ type runOptions struct {
 	untilCaughtUp bool
 	timeout       time.Duration
 	adopt         bool
+	plan          string // file of a saved plan; "": none
 }
 
 func (o *runOptions) adoptFlag(cmd *cobra.Command) {
@@ -91,11 +93,19 @@ func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) er
 	if p.diags.HasErrors() {
 		return c.refuse(p)
 	}
+	var saved *savedPlan
+	if o.plan != "" {
+		var err error
+		if saved, err = readPlan(o.plan); err != nil {
+			return err
+		}
+	}
 	rt, err := openStore(p, part)
 	if err != nil {
 		return err
 	}
 	defer rt.close()
+	rt.plan = saved
 	rt.running, rt.adopt, rt.atOnce = true, o.adopt, o.untilCaughtUp
 	if err := rt.openStream(ctx); err != nil {
 		return err
