@@ -107,6 +107,12 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"action", strings.Replace(pipeline, `action = "delete"`, `action = "drop"`, 1), `Unknown action "drop"`},
 		{"limit", strings.Replace(pipeline, `"2%"`, `"two"`, 1), `"two" is not a limit`},
 		{"no key", strings.Replace(pipeline, `key   { shop_customer_id = tostring(row.id) }`, ``, 1), `No key block`},
+		{"alert kind", `alert "mail" "ops" { }`, `There is webhook`},
+		{"alert url", `alert "webhook" "ops" { url = "ops.example.com" }`, `a.hcl:1:31: error[E0107]: Invalid url`},
+		{"alert about", `alert "webhook" "ops" {` + "\n  url = \"http://ops.example.com\"\n  on  = [\"gaurd\"]\n}", `Did you mean "guard"?`},
+		{"alert rate", `alert "webhook" "ops" {` + "\n  url        = \"http://ops.example.com\"\n  quarantine = \"100 per hour\"\n}", `"100 per hour" is not a rate`},
+		{"alert time", `alert "webhook" "ops" {` + "\n  url = \"http://ops.example.com\"\n  lag = \"5s\"\n}", `lag is at least "1m"`},
+		{"alert key", `alert "webhook" "ops" {` + "\n  url         = \"http://ops.example.com\"\n  signing_key = \"abc\"\n}", `E0205`},
 		{"name", `pipeline "a b" { }`, "E0106"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -136,5 +142,37 @@ func TestDiagnosticShowsTheLineWithACaret(t *testing.T) {
 `
 	if out.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", &out, want)
+	}
+}
+
+func TestAlert(t *testing.T) {
+	t.Setenv("PENSTOCK_TEST_HOOK", "https://ops.example.com/hooks/t0p")
+	p, diags := load(t, `
+secret "hook" { value = env("PENSTOCK_TEST_HOOK") }
+secret "key" { value = env("PENSTOCK_TEST_KEY", "k") }
+alert "webhook" "usual" { url = secret.hook }
+alert "webhook" "other" {
+  url           = "http://127.0.0.1/"
+  signing_key   = secret.key
+  on            = ["lag", "guard"]
+  repeat        = "1d"
+  quarantine    = "5 in 15m"
+  lag           = "1h"
+  stalled       = "2h"
+  wal_retention = "1GiB"
+}
+`)
+	if diags = append(diags, p.CheckSensitive()...); len(diags) > 0 {
+		t.Fatal(diags)
+	}
+	a := p.Alerts[0]
+	if a.URL != "https://ops.example.com/hooks/t0p" || len(a.On) != 6 || a.Repeat != 4*time.Hour || a.Quarantine != (config.Rate{Count: 100, Within: time.Hour}) ||
+		a.Lag != 10*time.Minute || a.Stalled != 15*time.Minute || a.WALRetention != 10<<30 || a.SigningKey != "" {
+		t.Errorf("got %+v", a)
+	}
+	a = p.Alerts[1]
+	if a.SigningKey != "k" || len(a.On) != 2 || a.Repeat != 24*time.Hour || a.Quarantine != (config.Rate{Count: 5, Within: 15 * time.Minute}) ||
+		a.Lag != time.Hour || a.Stalled != 2*time.Hour || a.WALRetention != 1<<30 {
+		t.Errorf("got %+v", a)
 	}
 }

@@ -59,7 +59,7 @@ func (p *Project) EvalContext() *hcl.EvalContext {
 		if v, diags := p.secretValue(s); !diags.HasErrors() {
 			values[s.name] = v
 		} else {
-			values[s.name] = cty.StringVal("unknown") // said by CheckSecrets: no second complaint
+			values[s.name] = cty.StringVal(notSet) // said by CheckSecrets: no second complaint
 		}
 	}
 	ctx.Variables["secret"] = cty.ObjectVal(values)
@@ -143,29 +143,40 @@ func text(f func(args []string) (string, error)) function.Function {
 	})
 }
 
-// sensitive are the settings of apps whose values come from secret blocks and from nowhere else.
+// notSet stands for a secret that can't be had.
+const notSet = "unknown"
+
+// sensitive are the settings of apps and alerts whose values come from secret blocks and from nowhere else.
 var sensitive = map[string]bool{"token": true, "password": true, "client_secret": true, "refresh_token": true, "api_key": true, "signing_key": true}
 
-// CheckSensitive refuses secrets that are written into an app block.
+// CheckSensitive refuses secrets that are written into an app or alert block.
 func (p *Project) CheckSensitive() hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, app := range p.Apps {
-		attrs, _ := app.Body.JustAttributes()
-		for name, attr := range attrs {
-			if !sensitive[name] {
-				continue
-			}
-			rng := attr.Expr.Range()
-			root, ds := hcl.AbsTraversalForExpr(attr.Expr)
-			if ds.HasErrors() || root.RootName() != "secret" {
-				diags = append(diags, Errorf("E0205", &rng, fmt.Sprintf("%s must come from a secret block", name),
-					fmt.Sprintf("Write secret %q { value = env(\"...\") } and here %s = secret.%s.", app.Name, name, app.Name)))
-				continue
-			}
-			if len(root) == 2 {
-				if step, ok := root[1].(hcl.TraverseAttr); ok && p.secret(step.Name) == nil {
-					diags = append(diags, unknown(&rng, "secret", step.Name, p.secretNames()))
-				}
+		diags = append(diags, p.checkSensitive(app.Name, app.Body)...)
+	}
+	for _, a := range p.Alerts {
+		diags = append(diags, p.checkSensitive(a.Name, a.body)...)
+	}
+	return diags
+}
+
+func (p *Project) checkSensitive(block string, body hcl.Body) (diags hcl.Diagnostics) {
+	attrs, _ := body.JustAttributes()
+	for name, attr := range attrs {
+		if !sensitive[name] {
+			continue
+		}
+		rng := attr.Expr.Range()
+		root, ds := hcl.AbsTraversalForExpr(attr.Expr)
+		if ds.HasErrors() || root.RootName() != "secret" {
+			diags = append(diags, Errorf("E0205", &rng, fmt.Sprintf("%s must come from a secret block", name),
+				fmt.Sprintf("Write secret %q { value = env(\"...\") } and here %s = secret.%s.", block, name, block)))
+			continue
+		}
+		if len(root) == 2 {
+			if step, ok := root[1].(hcl.TraverseAttr); ok && p.secret(step.Name) == nil {
+				diags = append(diags, unknown(&rng, "secret", step.Name, p.secretNames()))
 			}
 		}
 	}

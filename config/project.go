@@ -26,6 +26,7 @@ type Project struct {
 	Stream          Stream
 	State           State
 	Ops             *Ops // nil: no ops block
+	Alerts          []*Alert
 	Pipelines       []*Pipeline
 	Tests           []*Test
 	Functions       map[string]*Function
@@ -73,7 +74,7 @@ var rootSchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
 }}
 
 // later has the blocks that the grammar knows and this version does not do yet.
-var later = map[string]bool{"lookup": true, "alert": true}
+var later = map[string]bool{"lookup": true}
 
 // Load reads every *.hcl file of a folder. The project is usable only when the
 // diagnostics have no errors; it is never nil, so that they can be written with their lines.
@@ -169,6 +170,10 @@ func (p *Project) decode(content *hcl.BodyContent) hcl.Diagnostics {
 			diags = append(diags, p.decodeState(block)...)
 		case "ops":
 			diags = append(diags, p.decodeOps(block)...)
+		case "alert":
+			a, ds := p.decodeAlert(block)
+			diags = append(diags, ds...)
+			p.Alerts = append(p.Alerts, a)
 		case "pipeline":
 			diags = append(diags, p.decodePipelines(block)...)
 		case "test":

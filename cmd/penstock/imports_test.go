@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"sink/*":              {"sink", "sink/rest", "change"},
 	"simulator":           {},
 	"simulator/*":         {"simulator"},
+	"alert":               {},
 	"ops":                 {},
 	"ops/*":               {"ops"},
 	"examples":            {},

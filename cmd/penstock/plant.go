@@ -28,6 +28,7 @@ type plant struct {
 	sources map[string]*reading
 	engine  *sink.Engine // nil in capture
 	watch   *schemaWatch // nil where nothing runs
+	alerts  []*alerting
 	// programs are the compiled pipelines, by name.
 	programs map[string]*program
 	started  time.Time
@@ -255,9 +256,11 @@ func fatal(err error) bool {
 // run runs every part until ctx ends. One source that can't go on does not stop the
 // others; it does when none is left, or when log or state fail.
 func (rt *plant) run(ctx context.Context) error {
+	defer rt.lastAlerts(context.WithoutCancel(ctx))
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
+	wg.Go(func() { rt.watchAlerts(ctx) })
 	if rt.part != partSink {
 		var left sync.WaitGroup
 		for _, r := range rt.sources {

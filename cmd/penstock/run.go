@@ -133,6 +133,7 @@ func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) er
 		return err
 	}
 	rt.watch = newSchemaWatch(p)
+	rt.openAlerts()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stopServing, err := rt.serve(ctx)

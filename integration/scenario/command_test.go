@@ -56,7 +56,7 @@ func start(ts *testscript.TestScript, args []string) {
 	}
 	s := stageOf(ts)
 	var env []string
-	for _, name := range []string{"HOME", "SHOP_URL", "SHOP_SCHEMA", "SHOP_SLOT", "HUBSPOT_URL", "HUBSPOT_TOKEN", "KAFKA", binary.FailpointVariable} {
+	for _, name := range []string{"HOME", "SHOP_URL", "SHOP_SCHEMA", "SHOP_SLOT", "HUBSPOT_URL", "HUBSPOT_TOKEN", "HOOK_URL", "HOOK_KEY", "KAFKA", binary.FailpointVariable} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)
 		}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -89,4 +90,26 @@ func requests(ts *testscript.TestScript, args []string) {
 	s.receiver.mu.Lock()
 	s.receiver.got = nil
 	s.receiver.mu.Unlock()
+}
+
+// received waits until it has got a request that matches, and takes it and those before it out of what it
+// got, so that what comes in an order is asked for in it.
+func received(ts *testscript.TestScript, args []string) {
+	s := stageOf(ts)
+	if len(args) != 1 || s.receiver == nil {
+		ts.Fatalf("usage: received REGEXP, after receiver")
+	}
+	want, err := regexp.Compile(args[0])
+	ts.Check(err)
+	eventually(ts, func() string {
+		s.receiver.mu.Lock()
+		defer s.receiver.mu.Unlock()
+		for i, got := range s.receiver.got {
+			if want.MatchString(got) {
+				s.receiver.got = s.receiver.got[i+1:]
+				return ""
+			}
+		}
+		return fmt.Sprintf("a request like %s; there are:\n%s", args[0], strings.Join(s.receiver.got, "\n"))
+	})
 }

@@ -63,6 +63,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"request":   plain(request),
 	"receiver":  plain(startReceiver),
 	"requests":  plain(requests),
+	"received":  plain(received),
 
 	"penstock": plain(penstock),
 	"exits":    plain(exits),
