@@ -98,7 +98,7 @@ func takesValue(t *testing.T, command, flag string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return regexp.MustCompile(`--` + flag + ` (?:string|int|uint|duration)\b`).MatchString(out)
+	return regexp.MustCompile(`--` + flag + ` (?:string|stringArray|int|uint|duration)\b`).MatchString(out)
 }
 
 // absent are commands that pages name in order to say that they are not there.

@@ -71,6 +71,29 @@ func (s *Source) Describe(ctx context.Context) ([]*change.Table, error) {
 	return out, errors.Join(problems...)
 }
 
+// Estimates says of the captured tables about how many rows they have, as the server's
+// statistics do.
+func (s *Source) Estimates(ctx context.Context) (map[string]int64, error) {
+	session, err := s.address.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer session.close()
+	f, err := s.readFacts(session)
+	if err != nil {
+		return nil, err
+	}
+	declared, err := declarations(session, f, s.selected)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]int64{}
+	for _, d := range declared {
+		out[d.qualifiedName()] = d.estimate
+	}
+	return out, nil
+}
+
 // Run takes the snapshot and then follows the binlog. See capture.Source.
 func (s *Source) Run(ctx context.Context, text []byte, out capture.Output) error {
 	r, err := parseResume(text)

@@ -155,6 +155,20 @@ func (s *Source) Describe(ctx context.Context) ([]*change.Table, error) {
 	return out, nil
 }
 
+// Estimates says of the captured tables about how many rows they have, as the server's
+// statistics do; -1: it has none.
+func (s *Source) Estimates(ctx context.Context) (map[string]int64, error) {
+	srv, err := s.inspect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list tables of source %s: %w", s.name, err)
+	}
+	out := map[string]int64{}
+	for _, info := range srv.relations {
+		out[info.qualified()] = info.rows
+	}
+	return out, nil
+}
+
 // Check finds all that stands in the way of capture. It changes nothing.
 func (s *Source) Check(ctx context.Context, resumeText []byte) error {
 	r, err := parseResume(resumeText)

@@ -19,7 +19,7 @@ import (
 // commands are the subcommands, in the order of the docs.
 func (c *cli) commands() []*cobra.Command {
 	return []*cobra.Command{
-		c.runCommand(), c.captureCommand(), c.sinkCommand(), c.validateCommand(), c.schemaCommand(), c.testCommand(), c.evalCommand(), c.fmtCommand(), c.statusCommand(), c.dlqCommand(), c.holdCommand(), c.guardCommand(),
+		c.runCommand(), c.captureCommand(), c.sinkCommand(), c.initCommand(), c.validateCommand(), c.schemaCommand(), c.testCommand(), c.evalCommand(), c.fmtCommand(), c.statusCommand(), c.dlqCommand(), c.holdCommand(), c.guardCommand(),
 		c.pauseCommand(), c.resumeCommand(), c.backfillCommand(),
 		c.tapCommand(), c.sourceCommand(), c.stateCommand(), c.simulateCommand(), c.demoCommand(), c.docsCommand(),
 		c.historyCommand(),

@@ -26,6 +26,8 @@ type database interface {
 	Identity(version string) change.Source
 	// Describe returns the schemas that the captured tables have now.
 	Describe(ctx context.Context) ([]*change.Table, error)
+	// Estimates says of the captured tables, by name, about how many rows they have; -1: not known.
+	Estimates(ctx context.Context) (map[string]int64, error)
 	// Restrict applies the settings of a table's block to a schema described under others.
 	Restrict(t *change.Table) *change.Table
 	// TableAliases maps the labels of table blocks to the tables' names.

@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"stream/streamtest":   {"stream", "change"},
 	"transform":           {"change", "config"},
 	"schema":              {"change", "transform"},
+	"draft":               {"change", "config", "transform"},
 	"trial":               {"change", "config", "sink", "state"},
 	"state":               {"change", "sqlite"},
 	"state/statetest":     {"state", "change"},

@@ -204,13 +204,18 @@ func (p *project) object(ctx context.Context, pipe *config.Pipeline) (*transform
 	if err != nil {
 		return nil, err
 	}
+	return objectOf(&found), nil
+}
+
+// objectOf is an app's object as the row language sees it.
+func objectOf(found *sink.Object) *transform.Object {
 	out := &transform.Object{Name: found.Name}
 	for _, f := range found.Fields {
 		out.Fields = append(out.Fields, transform.ObjectField{
 			Name: f.Name, Type: transform.FieldType(f.Type), Length: f.Length, Options: f.Options, Required: f.Required, Unique: f.Unique, ReadOnly: f.ReadOnly,
 		})
 	}
-	return out, nil
+	return out
 }
 
 // describe asks an app for an object, again for up to half a minute when it answers that it is busy.
