@@ -32,6 +32,7 @@ type project struct {
 	compiled bool
 
 	requests *ops.Requests // the calls to the apps
+	taps     callTaps      // who looks at them
 }
 
 // load reads a project and all that can be known of it without a network. Its
@@ -53,7 +54,10 @@ func (c *cli) loadAs(dir string, environment bool) *project {
 		}
 		return config.WithoutEnvironment(cfg.EvalContext(), placeholder)
 	}
-	env := rest.Env{UserAgent: "penstock/" + version, Vault: rest.Files(filepath.Join(cfg.DataDir, "tokens")), OnCall: func(call rest.Call) { p.requests.Count(call.App, call.Status, call.Duration) }}
+	env := rest.Env{UserAgent: "penstock/" + version, Vault: rest.Files(filepath.Join(cfg.DataDir, "tokens")), OnCall: func(call rest.Call) {
+		p.requests.Count(call.App, call.Status, call.Duration)
+		p.taps.add(call)
+	}}
 	for _, block := range cfg.Sources {
 		open := sources[block.Kind]
 		if open == nil {

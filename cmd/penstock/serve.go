@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -96,6 +97,21 @@ func (rt *plant) control() http.Handler {
 		if err != nil && r.Context().Err() == nil {
 			control.Refuse(w, http.StatusUnprocessableEntity, err)
 		}
+	})
+	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, r *http.Request) {
+		if rt.engine == nil {
+			control.Refuse(w, http.StatusUnprocessableEntity, errors.New("penstock capture makes no calls to apps: ask where penstock sink runs"))
+			return
+		}
+		q := r.URL.Query()
+		limit, _ := strconv.Atoi(q.Get("limit"))
+		out := http.NewResponseController(w)
+		_ = rt.taps.show(r.Context(), q.Get("app"), limit, out.Flush, func(c calledApp) error { // an error: the reader is gone
+			if err := json.NewEncoder(w).Encode(c); err != nil {
+				return err
+			}
+			return out.Flush()
+		})
 	})
 	return mux
 }

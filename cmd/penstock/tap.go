@@ -31,11 +31,11 @@ type tapped struct {
 }
 
 func (c *cli) tapCommand() *cobra.Command {
-	var fromStart, verbose bool
+	var fromStart, verbose, calls bool
 	var limit int
 	cmd := &cobra.Command{
 		Use: "tap [TOPIC] [DIR]", Short: "Events as they pass, one envelope a line", Args: cobra.MaximumNArgs(2),
-		Long: "Print the stream's events as they pass, one envelope a line, until stopped.\nTOPIC may be a topic or the beginning of several (shop.public.); without it, all tables of the project are shown.\nThe rows' values are printed: mind who sees them.",
+		Long: "Print the stream's events as they pass, one envelope a line, until stopped.\nTOPIC may be a topic or the beginning of several (shop.public.); without it, all tables of the project are shown.\nThe rows' values are printed: mind who sees them.\n\nWith --calls the calls to apps are shown instead, as they end, to APP or to all: tap --calls [APP] [DIR]. No values are in them.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			topic, dir := "", "."
 			switch {
@@ -46,12 +46,19 @@ func (c *cli) tapCommand() *cobra.Command {
 			case len(args) == 1:
 				topic = args[0]
 			}
+			if calls {
+				if fromStart || verbose {
+					return &exit{exitUsage, errors.New("--from-start and --headers are of events, not of --calls")}
+				}
+				return c.tapCalls(cmd.Context(), dir, topic, limit)
+			}
 			return c.tapFolder(cmd.Context(), dir, topic, fromStart, limit, verbose)
 		},
 	}
 	cmd.Flags().BoolVar(&fromStart, "from-start", false, "begin with what the stream has")
 	cmd.Flags().BoolVar(&verbose, "headers", false, "topic, partition, offset, key and headers too")
-	cmd.Flags().IntVar(&limit, "limit", 0, "end after so many events (0: never)")
+	cmd.Flags().BoolVar(&calls, "calls", false, "the calls to apps instead")
+	cmd.Flags().IntVar(&limit, "limit", 0, "end after so many (0: never)")
 	return cmd
 }
 

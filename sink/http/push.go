@@ -67,7 +67,7 @@ func (a *app) Push(ctx context.Context, name string, action sink.Action, changes
 	h.Set(a.config.IdempotencyHeader, idempotency(b.sent))
 	a.sign(h, body)
 	response, err := a.client.Do(ctx, rest.Request{
-		Method: r.method, Path: call.path, Template: "/{" + name + "}", Header: h, Body: rest.Form(body), Writes: true,
+		Method: r.method, Path: call.path, Template: "/{" + name + "}", Header: h, Body: rest.Form(body), Writes: true, Records: len(b.sent),
 	})
 	return b.settle(response, err)
 }

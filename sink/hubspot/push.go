@@ -55,7 +55,7 @@ func (a *app) write(ctx context.Context, object, verb string, changes []sink.Cha
 	path, template := a.path("objects", object), a.path("objects", "{object}")
 	err := a.call(ctx, rest.Request{
 		Method: http.MethodPost, Path: path + "/batch/" + verb, Template: template + "/batch/" + verb,
-		Body: json.RawMessage(body), Into: &answer, Writes: true,
+		Body: json.RawMessage(body), Into: &answer, Writes: true, Records: b.sent,
 	})
 	if err != nil {
 		return b.refused(err)
@@ -75,7 +75,7 @@ func (a *app) archive(ctx context.Context, object string, changes []sink.Change)
 	err := a.call(ctx, rest.Request{
 		Method: http.MethodPost, Path: a.path("objects", object) + "/batch/archive",
 		Template: a.path("objects", "{object}") + "/batch/archive",
-		Body:     json.RawMessage(body), Writes: true,
+		Body:     json.RawMessage(body), Writes: true, Records: b.sent,
 	})
 	if err != nil {
 		return b.refused(err)

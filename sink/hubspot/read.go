@@ -116,7 +116,7 @@ func (a *app) batchRead(ctx context.Context, object, property string, values, na
 	}
 	r := rest.Request{
 		Method: http.MethodPost, Path: a.path("objects", object) + "/batch/read",
-		Template: a.path("objects", "{object}") + "/batch/read", Body: body,
+		Template: a.path("objects", "{object}") + "/batch/read", Body: body, Records: len(values),
 	}
 	if archived {
 		r.Query = map[string][]string{"archived": {"true"}}
@@ -159,7 +159,7 @@ func (a *app) find(ctx context.Context, object, field string, values, names []st
 		var answer reply
 		err := a.call(ctx, rest.Request{
 			Method: http.MethodPost, Path: a.path("objects", object) + "/search",
-			Template: a.path("objects", "{object}") + "/search", Body: body, Into: &answer,
+			Template: a.path("objects", "{object}") + "/search", Body: body, Into: &answer, Records: len(values),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("search %s: %w", object, err)

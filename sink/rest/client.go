@@ -51,6 +51,7 @@ type Call struct {
 	Path     string // the template: no ids in it
 	Status   int    // 0: no answer
 	Duration time.Duration
+	Records  int    // in it, as Request says
 	ID       string // the X-Request-Id that was sent; errors have it too
 }
 
@@ -85,6 +86,7 @@ type Request struct {
 	Path   string // below the base URL, escaped
 	// Template is the path without ids, for metrics and errors; Path when empty.
 	Template string
+	Records  int // that it is about, for those who look at calls
 	Query    url.Values
 	Header   http.Header // added to the usual ones
 	Body     any         // encoded as JSON; a json.RawMessage is sent as it is; nil: no body
@@ -259,7 +261,7 @@ func (c *Client) timed(request *http.Request, r Request) (Response, error) {
 		if path == "" {
 			path = r.Path
 		}
-		c.options.OnCall(Call{App: c.options.App, Method: r.Method, Path: path, Status: response.Status, Duration: time.Since(start), ID: response.ID})
+		c.options.OnCall(Call{App: c.options.App, Method: r.Method, Path: path, Status: response.Status, Duration: time.Since(start), Records: r.Records, ID: response.ID})
 	}
 	return response, err
 }
