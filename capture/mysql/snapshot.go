@@ -228,20 +228,7 @@ func (s *state) snapshotTable(ctx context.Context, view *session, d *declaration
 // selectOf reads a table's captured columns in the order of its primary key.
 func selectOf(d *declaration, fields []*declaredColumn) string {
 	var b strings.Builder
-	b.WriteString("SELECT ")
-	for i, c := range fields {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		if c.typ == gomysql.MYSQL_TYPE_FLOAT { // as text it would lose digits
-			b.WriteString(quote(c.name) + " + 0e0")
-			continue
-		}
-		b.WriteString(quote(c.name))
-	}
-	if len(fields) == 0 {
-		b.WriteString("1")
-	}
+	b.WriteString("SELECT " + columnList(fields))
 	b.WriteString(" FROM " + quote(d.database) + "." + quote(d.name))
 	for i, k := range d.key {
 		if i == 0 {
@@ -252,6 +239,21 @@ func selectOf(d *declaration, fields []*declaredColumn) string {
 		b.WriteString(quote(d.columns[k].name))
 	}
 	return b.String()
+}
+
+// columnList is columns as they are selected.
+func columnList(fields []*declaredColumn) string {
+	if len(fields) == 0 {
+		return "1"
+	}
+	list := make([]string, len(fields))
+	for i, c := range fields {
+		list[i] = quote(c.name)
+		if c.typ == gomysql.MYSQL_TYPE_FLOAT { // as text it would lose digits
+			list[i] += " + 0e0"
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // snapshotReader hands over one table's rows, in chunks.

@@ -302,9 +302,13 @@ func (c *cli) writePlanned(p *planned) error {
 	for _, g := range p.Guards {
 		says := "lets them go"
 		if g.Stops {
-			says = "would stop all of them, until penstock guard approve"
+			says = "would stop them, until penstock guard approve"
 		}
-		fmt.Fprintf(c.out, "  guard on %s %s: %d to go, %d sent in the last hour, limit %d\n", g.Kind, says, g.Records, g.Sent, g.Limit)
+		fmt.Fprintf(c.out, "  guard on %s %s: %d to go, %d sent in the last hour, limit %d", g.Kind, says, g.Records, g.Sent, g.Limit)
+		if first := g.Limit - g.Sent; g.Stops && first > 0 {
+			fmt.Fprintf(c.out, "; up to %d may go before it sees more", first)
+		}
+		fmt.Fprintln(c.out)
 	}
 	for _, note := range p.Notes {
 		fmt.Fprintf(c.out, "  note: %s\n", note)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -48,7 +49,7 @@ type planner struct {
 	out       *planned
 }
 
-// row is one row of a page.
+// plannedRow is one row of a page, or a record whose row is gone.
 type plannedRow struct {
 	key   []byte // source key, as in the stream
 	made  sink.Made
@@ -153,7 +154,9 @@ func (pl *planner) readTable(ctx context.Context) error {
 				return err
 			}
 			worker.Eval(&e, &row.made)
-			row.made.Key, row.made.Match, row.made.Fields = row.made.Key.Clone(), row.made.Match.Clone(), change.Row(row.made.Fields).Clone()
+			m := &row.made // what is in it is valid until the next row
+			m.Reason, m.Message = strings.Clone(m.Reason), strings.Clone(m.Message)
+			m.Key, m.Match, m.Fields = m.Key.Clone(), m.Match.Clone(), change.Row(m.Fields).Clone()
 			page = append(page, row)
 			return nil
 		})
