@@ -183,6 +183,19 @@ func (d *Decoder) value(s *scanner, c *Column) (Value, error) {
 	}
 }
 
+// Key reads a message's key, or one out of a header. The row is the decoder's, valid until the next call.
+func (d *Decoder) Key(t *Table, key []byte) (Row, error) {
+	d.arena.reset()
+	row, err := d.movedKey(key, t, &d.newKey)
+	if err == nil && row == nil {
+		err = errors.New("it is null")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decode key: %w", err)
+	}
+	return row, nil
+}
+
 // movedKey reads a key out of a header: the key itself, or a Kafka Connect document with it as payload.
 func (d *Decoder) movedKey(text []byte, t *Table, keep *Row) (Row, error) {
 	s := scanner{text: text, arena: &d.arena}

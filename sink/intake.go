@@ -288,6 +288,11 @@ func (p *Pipeline) takeSome(ctx context.Context, part *partition, some []taken, 
 	claim := p.d.claim(ctx, p, len(some))
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.touched != nil {
+		for i := range some {
+			p.touched[string(some[i].key)] = struct{}{}
+		}
+	}
 	to := part.pos
 	var flights []*flight
 	err := p.update(ctx, "intake.before_commit", "intake.after_commit", func(u *unit) error {

@@ -56,6 +56,10 @@ type Pipeline struct {
 	linger  time.Time // when the oldest waiting row may wait no longer
 	retry   time.Time // when the first record that failed by itself may be tried again
 
+	// reconciling: one Reconcile goes on; touched has the keys of events taken in while it looks.
+	reconciling atomic.Bool
+	touched     map[string]struct{}
+
 	parts     map[int]*partition
 	partsMu   sync.Mutex
 	lastError string

@@ -151,6 +151,12 @@ func (u *unit) own(r *rec, it *item) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if o == nil { // the state has lost its record: see reconcile
+		if err := u.tx.Disown(u.p.id, it.appID); err != nil {
+			return false, err
+		}
+		return true, u.tx.Own(u.p.id, it.appID, r.sh.ID)
+	}
 	if o.sh.Deleted && o.pd == nil && o.fl == nil {
 		// It was left in the app when its row was deleted (`on delete = ignore`).
 		o.sh.Standing, o.sh.AppID, o.sh.Sent, o.sh.Stored, o.sh.AppKey, o.dirtySh = state.Removed, "", nil, nil, change.Value{}, true

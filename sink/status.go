@@ -187,7 +187,12 @@ func (e *Engine) Progress(pipeline string, goal map[int]int64) (Progress, error)
 	return g, nil
 }
 
-// Recount counts the ledgers anew from what is kept and returns an error that says where they differ.
+// LedgerError says how ledgers do not add up.
+type LedgerError struct{ text string }
+
+func (e *LedgerError) Error() string { return e.text }
+
+// Recount counts the ledgers anew from what is kept and returns a *LedgerError that says where they differ.
 func (e *Engine) Recount(ctx context.Context, pipeline string) error {
 	p := e.pipelines[pipeline]
 	if p == nil {
@@ -196,7 +201,7 @@ func (e *Engine) Recount(ctx context.Context, pipeline string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.ledger.Check(); err != nil {
-		return fmt.Errorf("recount %s: %w", pipeline, err)
+		return &LedgerError{fmt.Sprintf("recount %s: %v", pipeline, err)}
 	}
 	var have state.Ledger
 	wanted := map[int64]*state.Pending{}
@@ -271,8 +276,8 @@ func (e *Engine) Recount(ctx context.Context, pipeline string) error {
 	}
 	l := p.ledger
 	if have.Pending != l.Pending || have.Held != l.Held || have.Waiting != l.Waiting || have.Rejected != l.Rejected-l.Dropped || have.Keys != l.Keys {
-		return fmt.Errorf("recount %s: kept: pending %d, held %d, waiting %d, rejected %d, keys %+v; ledger: pending %d, held %d, waiting %d, rejected %d (%d dropped), keys %+v",
-			pipeline, have.Pending, have.Held, have.Waiting, have.Rejected, have.Keys, l.Pending, l.Held, l.Waiting, l.Rejected, l.Dropped, l.Keys)
+		return &LedgerError{fmt.Sprintf("recount %s: kept: pending %d, held %d, waiting %d, rejected %d, keys %+v; ledger: pending %d, held %d, waiting %d, rejected %d (%d dropped), keys %+v",
+			pipeline, have.Pending, have.Held, have.Waiting, have.Rejected, have.Keys, l.Pending, l.Held, l.Waiting, l.Rejected, l.Dropped, l.Keys)}
 	}
 	return nil
 }

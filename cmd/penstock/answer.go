@@ -14,21 +14,23 @@ import (
 // The questions that commands ask of a project: of the running process through its
 // socket, or answered by the command itself when none runs.
 const (
-	askStatus   = "status"
-	askList     = "dlq/list"
-	askReplay   = "dlq/replay"
-	askDrop     = "dlq/drop"
-	askGuards   = "guard/list"
-	askApprove  = "guard/approve"
-	askHolds    = "hold/list"
-	askResolve  = "hold/resolve"
-	askBackfill = "backfill/approve"
-	askTiming   = "timing"
-	askBackup   = "state/backup"
-	askHistory  = "history"
-	askExplain  = "explain"
-	askGroups   = "dlq/groups"
-	askForget   = "forget"
+	askStatus      = "status"
+	askList        = "dlq/list"
+	askReplay      = "dlq/replay"
+	askDrop        = "dlq/drop"
+	askGuards      = "guard/list"
+	askApprove     = "guard/approve"
+	askHolds       = "hold/list"
+	askResolve     = "hold/resolve"
+	askBackfill    = "backfill/approve"
+	askTiming      = "timing"
+	askBackup      = "state/backup"
+	askHistory     = "history"
+	askExplain     = "explain"
+	askGroups      = "dlq/groups"
+	askForget      = "forget"
+	askReconcile   = "reconcile"
+	askReconciling = "reconcile/progress"
 )
 
 // quarantineQuery chooses entries; ID chooses one, with its content.
@@ -150,6 +152,17 @@ func (rt *plant) answer(ctx context.Context, question string, body json.RawMessa
 			return nil, err
 		}
 		return rt.forget(ctx, q)
+	case askReconcile:
+		var q reconcileQuery
+		if err := json.Unmarshal(body, &q); err != nil {
+			return nil, err
+		}
+		return rt.reconcile(ctx, q)
+	case askReconciling:
+		if at := rt.reconciling.Load(); at != nil {
+			return at, nil
+		}
+		return reconcileProgress{}, nil
 	case askHistory:
 		var q historyQuery
 		if err := json.Unmarshal(body, &q); err != nil {

@@ -23,7 +23,7 @@ func (c *cli) commands() []*cobra.Command {
 		c.pauseCommand(), c.resumeCommand(), c.backfillCommand(),
 		c.tapCommand(), c.sourceCommand(), c.stateCommand(), c.simulateCommand(), c.demoCommand(), c.docsCommand(),
 		c.historyCommand(),
-		c.snapshotCommand(), c.explainCommand(), c.planCommand(), c.forgetCommand(),
+		c.snapshotCommand(), c.explainCommand(), c.planCommand(), c.forgetCommand(), c.reconcileCommand(),
 	}
 }
 

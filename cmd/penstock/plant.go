@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-cdc/penstock/capture"
@@ -36,6 +37,8 @@ type plant struct {
 	atOnce   bool       // schedules are passed over: what is taken in is sent
 	adopt    bool       // go on where log and state differ: an operator has decided so
 	plan     *savedPlan // what was looked at before this run; nil: none was
+
+	reconciling atomic.Pointer[reconcileProgress] // nil: none goes on
 
 	mu     sync.Mutex
 	failed map[string]error // pipelines that take nothing in any more

@@ -33,7 +33,11 @@ func (rt *plant) rowsOf(pipe *config.Pipeline, table *change.Table) sink.Rows {
 	if !ok {
 		return nil
 	}
-	return rows{rt, pipe, src, from, table}
+	r := rows{rt, pipe, src, from, table}
+	if scan, ok := src.(scanner); ok {
+		return wholeTable{r, scan}
+	}
+	return r
 }
 
 // Rows implements sink.Rows.
@@ -61,18 +65,19 @@ func (r rows) Rows(ctx context.Context, events []*sink.Message) (map[string]*sin
 		}
 		keys = append(keys, key.Clone())
 	}
+	return r.read(ctx, keys)
+}
+
+// read reads rows by the values of their keys.
+func (r rows) read(ctx context.Context, keys []change.Row) (map[string]*sink.Message, func(context.Context) (map[int]int64, error), error) {
 	found := map[string]*sink.Message{}
 	encoder := change.NewEncoder(r.src.Identity(version))
 	passed, err := r.from.Rows(ctx, r.table.QualifiedName(), keys, func(t *change.Table, row change.Row) error {
-		e := change.Event{Op: change.Read, Table: t, After: row, ID: change.NewPointID(1, 1, 1, 0), CommitTime: time.Now()}
-		return encoder.Encode(&e, time.Now(), func(rec *change.Record) error {
-			m := &sink.Message{Key: bytes.Clone(rec.Key), Value: bytes.Clone(rec.Value)}
-			for _, h := range rec.Headers {
-				m.Headers = append(m.Headers, change.Header{Key: h.Key, Value: bytes.Clone(h.Value)})
-			}
+		m, err := message(encoder, t, row)
+		if err == nil {
 			found[string(m.Key)] = m
-			return nil
-		})
+		}
+		return err
 	})
 	if err != nil {
 		return nil, nil, err
@@ -83,6 +88,78 @@ func (r rows) Rows(ctx context.Context, events []*sink.Message) (map[string]*sin
 		}
 		return r.rt.ends(ctx, r.table.Topic)
 	}, nil
+}
+
+// message makes a snapshot event of a row.
+func message(encoder *change.Encoder, t *change.Table, row change.Row) (*sink.Message, error) {
+	e := change.Event{Op: change.Read, Table: t, After: row, ID: change.NewPointID(1, 1, 1, 0), CommitTime: time.Now()}
+	var m *sink.Message
+	err := encoder.Encode(&e, time.Now(), func(rec *change.Record) error {
+		m = &sink.Message{Key: bytes.Clone(rec.Key), Value: bytes.Clone(rec.Value)}
+		for _, h := range rec.Headers {
+			m.Headers = append(m.Headers, change.Header{Key: h.Key, Value: bytes.Clone(h.Value)})
+		}
+		return nil
+	})
+	return m, err
+}
+
+// scanner is a source that reads tables whole.
+type scanner interface {
+	Scan(ctx context.Context, table string, f func(*change.Table, change.Row) error) error
+}
+
+// wholeTable is rows of a source that reads tables whole.
+type wholeTable struct {
+	rows
+	scan scanner
+}
+
+// A page ends at this many rows or bytes.
+const (
+	scanRows  = 500
+	scanBytes = 4 << 20
+)
+
+// Scan implements sink.Table.
+func (w wholeTable) Scan(ctx context.Context, each func([]*sink.Message) error) error {
+	encoder := change.NewEncoder(w.src.Identity(version))
+	var page []*sink.Message
+	size := 0
+	if err := w.scan.Scan(ctx, w.table.QualifiedName(), func(t *change.Table, row change.Row) error {
+		m, err := message(encoder, t, row)
+		if err != nil {
+			return err
+		}
+		page = append(page, m)
+		if size += len(m.Value); len(page) < scanRows && size < scanBytes {
+			return nil
+		}
+		err = each(page)
+		page, size = nil, 0
+		return err
+	}); err != nil || len(page) == 0 {
+		return err
+	}
+	return each(page)
+}
+
+// Find implements sink.Table.
+func (w wholeTable) Find(ctx context.Context, keys [][]byte) (map[string]*sink.Message, func(context.Context) (map[int]int64, error), error) {
+	decoder := change.NewDecoder()
+	values := make([]change.Row, len(keys))
+	for i, text := range keys {
+		row, err := decoder.Key(w.table, text)
+		if err != nil {
+			return nil, nil, err
+		}
+		key := make(change.Row, 0, len(w.table.Key))
+		for _, n := range w.table.Key {
+			key = append(key, row[n])
+		}
+		values[i] = key.Clone()
+	}
+	return w.read(ctx, values)
 }
 
 // checkRows finds out whether the sources' rows can be read by a process that does not capture them.

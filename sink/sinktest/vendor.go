@@ -290,6 +290,18 @@ func (v *Vendor) Archive(id string) {
 	r.archived = true
 }
 
+// Edit changes fields of a record as a person does.
+func (v *Vendor) Edit(id string, fields map[string]string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r := v.records[id]
+	if key, there := fields[v.Key]; there {
+		delete(v.byKey, r.fields[v.Key])
+		v.byKey[key] = id
+	}
+	maps.Copy(r.fields, fields)
+}
+
 // Erase takes a record away for good.
 func (v *Vendor) Erase(ctx context.Context, _, id string) error {
 	if err := ctx.Err(); err != nil {
