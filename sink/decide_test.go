@@ -220,3 +220,31 @@ func (p *plant) outcome(before state.Ledger, last sent, known sink.Known, op cha
 	}
 	return sink.WillDelete
 }
+
+// TestForesee: a guard is foreseen as it acts.
+func TestForesee(t *testing.T) {
+	now := int64(1_800_000_000_000)
+	sentNow := state.Guard{Sent: []state.Minute{{At: now/60000 - 59, N: 30}, {At: now/60000 - 60, N: 500}}}
+	stopped := state.Guard{Tripped: true, Base: 40, Sent: []state.Minute{{At: now / 60000, N: 7}}}
+	for _, c := range []struct {
+		name           string
+		kind           state.Kind
+		n, inApp       int64
+		kept           state.Guard
+		limit, sentOut int64
+		stops          bool
+	}{
+		{"no limit", state.Create, 1e6, 0, state.Guard{}, -1, 0, false},
+		{"the floor", state.Delete, 20, 100, state.Guard{}, 20, 0, false},
+		{"above the floor", state.Delete, 21, 100, state.Guard{}, 20, 0, true},
+		{"a share", state.Delete, 50, 1000, state.Guard{}, 50, 0, false},
+		{"what was sent counts, an hour long", state.Delete, 21, 1000, sentNow, 50, 30, true},
+		{"one that has stopped", state.Delete, 11, 1000, stopped, 50, 40, true},
+		{"one that has stopped, for nothing", state.Delete, 0, 1000, stopped, 50, 40, false},
+	} {
+		limit, sentOut, stops := sink.DefaultGuard.Foresee(c.kind, c.n, c.inApp, c.kept, now)
+		if limit != c.limit || sentOut != c.sentOut || stops != c.stops {
+			t.Errorf("%s: got %d, %d, %v", c.name, limit, sentOut, stops)
+		}
+	}
+}

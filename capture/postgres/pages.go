@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -96,13 +95,9 @@ func (pg *pages) next(ctx context.Context, limit int, f func(*change.Table, chan
 
 func (pg *pages) statement(limit int) string {
 	p := pg.plan
-	columns := make([]string, len(p.message.columns))
-	for i, c := range p.message.columns {
-		columns[i] = quoteIdentifier(c.name)
-	}
 	where := ""
 	if pg.last != nil {
 		where = " WHERE " + p.compare(">", pg.last)
 	}
-	return fmt.Sprintf("SELECT %s FROM %s%s%s ORDER BY %s LIMIT %d", strings.Join(columns, ", "), p.only, p.info.sql(), where, p.keyColumns(), limit)
+	return fmt.Sprintf("%s%s ORDER BY %s LIMIT %d", selectRows(p.info, &p.message), where, p.keyColumns(), limit)
 }
