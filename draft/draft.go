@@ -102,6 +102,9 @@ func (s *Settings) Draft(t *Table) (*Pipeline, error) {
 	if len(d.none) > 0 {
 		return nil, fmt.Errorf("object %s of the app requires %s, for which table %s has no column and no value can be assumed: write the pipeline by hand", t.Object.Name, strings.Join(d.none, ", "), t.Name)
 	}
+	if len(d.pairs)+len(d.Assumed) == 0 {
+		return nil, fmt.Errorf("no column of table %s goes into object %s: none is named like one of its fields and of a type that fits; name another object, or write the pipeline by hand", t.Name, t.Object.Name)
+	}
 	d.Text = format(d.File, text+d.tests())
 	return &d.Pipeline, nil
 }

@@ -104,9 +104,9 @@ func TestTypesAreConverted(t *testing.T) {
 		{change.Int, "email", ""},
 		{change.Array, "list", ""},
 	} {
-		p := drafted(t, table("things", id, of("x", c.kind)), object("things", field("x", c.field)))
+		p := drafted(t, table("things", id, of("x", c.kind), text("city")), object("things", field("x", c.field), field("city", "text")))
 		if c.want == "" {
-			if len(p.Matched) > 0 {
+			if !slices.Equal(p.Matched, []string{"city -> city"}) {
 				t.Errorf("%s into %s: matched", c.kind, c.field)
 			}
 			continue
@@ -150,7 +150,7 @@ func TestKeys(t *testing.T) {
 		{[]transform.ObjectField{unique("shop_customer_id", "text"), unique("shop_customers_id", "text")}, "shop_customers_id", false},
 		{[]transform.ObjectField{field("customer_id", "text")}, "shop_customers_id", true},
 	} {
-		p := drafted(t, table("customers", id), object("contacts", c.fields...))
+		p := drafted(t, table("customers", id, text("city")), object("contacts", append(c.fields, field("city", "text"))...))
 		if p.Key != c.key || p.Missing != c.missing {
 			t.Errorf("of %v: key %s, missing %v", c.fields, p.Key, p.Missing)
 		}
@@ -163,7 +163,10 @@ func TestKeys(t *testing.T) {
 	if _, err := s.Draft(&draft.Table{Alias: "t", Name: "public.t", Table: keyless, Object: object("contacts")}); err == nil || !strings.Contains(err.Error(), "no primary key") {
 		t.Errorf("a table without a key: %v", err)
 	}
-	both := (&change.Table{Schema: "public", Name: "t", Key: []int{0, 1}, Columns: []change.Column{id, {Name: "part no", Kind: change.Int, Type: "int"}}}).Seal()
+	if _, err := s.Draft(&draft.Table{Alias: "t", Name: "public.t", Table: table("t", id, text("x")), Object: object("contacts", field("y", "text"))}); err == nil || !strings.Contains(err.Error(), "no column of table public.t") {
+		t.Errorf("a table of which nothing fits: %v", err)
+	}
+	both := (&change.Table{Schema: "public", Name: "t", Key: []int{0, 1}, Columns: []change.Column{id, {Name: "part no", Kind: change.Int, Type: "int"}, text("email")}}).Seal()
 	p := drafted(t, both, object("contacts", field("email", "email")))
 	has(t, p, `"${tostring(row.id)}/${tostring(row["part no"])}"`, `"part no" = 1`, `key = "1/1"`)
 }

@@ -132,7 +132,9 @@ func (d *drafter) keyText() string {
 
 // fields writes the fields blocks.
 func (d *drafter) fields(line func(string, ...any)) {
-	line("\nfields \"source\" { # the database owns these")
+	if len(d.pairs) > 0 {
+		line("\nfields \"source\" { # the database owns these")
+	}
 	for i := range d.pairs {
 		p := &d.pairs[i]
 		comment := ""
@@ -147,10 +149,9 @@ func (d *drafter) fields(line func(string, ...any)) {
 		line("%s = %s%s", p.field.Name, p.value, comment)
 		d.Matched = append(d.Matched, p.column.Name+" -> "+p.field.Name)
 	}
-	if len(d.pairs) == 0 {
-		line("# TODO: no column is named like a field of %s", d.object.Name)
+	if len(d.pairs) > 0 {
+		line("}")
 	}
-	line("}")
 	var assumed []string
 	for i := range d.object.Fields {
 		f := &d.object.Fields[i]

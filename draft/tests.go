@@ -81,6 +81,12 @@ func (d *drafter) good() (given, []string) {
 	for i := range d.pairs {
 		p := &d.pairs[i]
 		text, ok := samples[p.field.Name]
+		switch p.field.Type {
+		case transform.FieldEmail:
+			text, ok = samples["email"], true
+		case transform.FieldPhone:
+			text, ok = samples["phone"], true
+		}
 		plain := p.value == "trim("+row(p.column.Name)+")" || strings.HasPrefix(p.value, "clean.")
 		if !ok || !plain || p.column.Length > 0 && len(text) > p.column.Length || slices.Contains(d.table.Key, d.table.Column(p.column.Name)) {
 			continue
