@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -79,7 +80,7 @@ func TestLoad(t *testing.T) {
 	if len(pipe.Fields) != 3 || pipe.Fields[1].Name != "firstname" || pipe.Fields[2].Group != config.OwnedByApp {
 		t.Errorf("fields are %+v", pipe.Fields)
 	}
-	if pipe.On != (config.On{Delete: "delete", Leave: "archive", AppDelete: "hold"}) || pipe.Deliver.Linger != 20*time.Millisecond || pipe.Guard.MaxDeletes.Share != 0.02 {
+	if !reflect.DeepEqual(pipe.On, config.On{Delete: "delete", Leave: "archive", AppDelete: "hold"}) || pipe.Deliver.Linger != 20*time.Millisecond || pipe.Guard.MaxDeletes.Share != 0.02 {
 		t.Errorf("got %+v, %+v, %+v", pipe.On, pipe.Deliver, pipe.Guard)
 	}
 }

@@ -148,35 +148,44 @@ func (p *Pipeline) decodeBlock(b *hcl.Block, ctx *hcl.EvalContext) (diags hcl.Di
 }
 
 func (p *Pipeline) decodeOn(b *hcl.Block, ctx *hcl.EvalContext) hcl.Diagnostics {
-	var raw struct {
-		Action string `hcl:"action"`
-	}
-	diags := gohcl.DecodeBody(b.Body, ctx, &raw)
-	if diags.HasErrors() {
-		return diags
-	}
-	target, allowed := &p.On.Delete, []string{"archive", "delete", "ignore"}
+	target, set, allowed := &p.On.Delete, &p.On.SetDelete, []string{"archive", "delete", "ignore", "set"}
+	schema := &hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "action", Required: true}}, Blocks: []hcl.BlockHeaderSchema{{Type: "fields"}}}
 	switch b.Labels[0] {
 	case "delete":
 	case "leave":
-		target = &p.On.Leave
+		target, set = &p.On.Leave, &p.On.SetLeave
 	case "app_delete":
-		target, allowed = &p.On.AppDelete, []string{"hold", "recreate", "forget"}
+		target, set, allowed, schema.Blocks = &p.On.AppDelete, nil, []string{"hold", "recreate", "forget"}, nil
 	default:
-		return append(diags, unknown(&b.LabelRanges[0], "event", b.Labels[0], []string{"delete", "leave", "app_delete"}))
+		return hcl.Diagnostics{unknown(&b.LabelRanges[0], "event", b.Labels[0], []string{"delete", "leave", "app_delete"})}
 	}
-	attrs, _ := b.Body.JustAttributes()
-	rng := attrs["action"].Expr.Range()
-	if raw.Action == "set" && target != &p.On.AppDelete {
-		return append(diags, notYet(&rng, `action = "set"`))
+	content, diags := b.Body.Content(schema)
+	if diags.HasErrors() {
+		return diags
 	}
-	for _, a := range allowed {
-		if a == raw.Action {
-			*target = a
-			return diags
+	expr := content.Attributes["action"].Expr
+	action, _, ds := constant(expr, ctx)
+	if diags = append(diags, ds...); ds.HasErrors() {
+		return diags
+	}
+	if !slices.Contains(allowed, action) {
+		return append(diags, unknown(expr.Range().Ptr(), "action", action, allowed))
+	}
+	*target = action
+	for i, fields := range content.Blocks {
+		switch {
+		case action != "set":
+			return append(diags, Errorf("E0107", fields.DefRange.Ptr(), "Fields that nothing sets", `A fields block here belongs to action = "set".`))
+		case i > 0:
+			return append(diags, Errorf("E0105", fields.DefRange.Ptr(), "Second block: fields", "Put both into one.", Place{content.Blocks[0].DefRange, "the first is here"}))
 		}
+		*set, ds = attributes(fields.Body)
+		diags = append(diags, ds...)
 	}
-	return append(diags, unknown(&rng, "action", raw.Action, allowed))
+	if action == "set" && len(*set) == 0 && !diags.HasErrors() {
+		diags = append(diags, Errorf("E0103", &b.DefRange, "No fields to set", `Say what the app's record is to have then: fields { status = "former" }.`))
+	}
+	return diags
 }
 
 func (p *Pipeline) decodeGuard(b *hcl.Block, ctx *hcl.EvalContext) hcl.Diagnostics {

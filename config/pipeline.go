@@ -75,9 +75,11 @@ type Reject struct {
 
 // On has the actions of the `on` blocks, with the defaults filled in.
 type On struct {
-	Delete    string // archive (default) | delete | ignore
-	Leave     string // archive (default) | delete | ignore
+	Delete    string // archive (default) | delete | ignore | set
+	Leave     string // archive (default) | delete | ignore | set
 	AppDelete string // hold (default) | recreate | forget
+	// SetDelete and SetLeave are the fields of the action set; their values do not depend on the row.
+	SetDelete, SetLeave []NamedExpr
 }
 
 // Deliver has the settings of delivery.

@@ -17,6 +17,7 @@ const (
 	WillChange  Verdict = "change" // a record of ours, or one that is adopted
 	WillArchive Verdict = "archive"
 	WillDelete  Verdict = "delete"
+	WillSet     Verdict = "set" // it stays, and the fields of `action = "set"` are written
 	WillReject  Verdict = "reject"
 	WillFilter  Verdict = "filter" // `where` is not true, and nothing has to be taken away
 	WillHold    Verdict = "hold"   // the record was removed in the app: a person decides
@@ -97,9 +98,9 @@ func (d *Decider) Decide(op change.Op, m *Made, known Known) Decision {
 	case sh.Standing == state.Forgotten:
 		return Decision{Verdict: WillNothing, Key: m.Key, Match: m.Match}
 	case op == change.Delete:
-		return removalOf(p.spec.OnDelete, inApp, known.Gone, WillNothing)
+		return p.removalOf(p.spec.OnDelete, state.ByRow, sh, known.Gone, WillNothing)
 	case m.Outcome == Filtered:
-		return removalOf(p.spec.OnLeave, inApp, known.Gone, WillFilter)
+		return p.removalOf(p.spec.OnLeave, state.ByLeave, sh, known.Gone, WillFilter)
 	case m.Outcome == Rejected:
 		return Decision{Verdict: WillReject, Reason: m.Reason, Message: m.Message}
 	case m.Outcome == Reselect:
@@ -141,10 +142,13 @@ func (d *Decider) Decide(op change.Op, m *Made, known Known) Decision {
 }
 
 // removalOf is what becomes of a row that the app is not to have any more.
-func removalOf(action string, inApp, gone bool, otherwise Verdict) Decision {
+func (p *Pipeline) removalOf(action string, cause state.Cause, sh *state.Shadow, gone bool, otherwise Verdict) Decision {
+	want := wantOf(action, cause)
 	switch {
-	case !inApp || gone || action == "ignore":
+	case sh.Standing != state.InApp || gone || action == "ignore" || want.Sets() && p.hasSet(sh, want):
 		return Decision{Verdict: otherwise}
+	case want.Sets():
+		return Decision{Verdict: WillSet, Write: p.setFields(want)}
 	case action == "delete":
 		return Decision{Verdict: WillDelete}
 	}
@@ -191,5 +195,5 @@ func (d *Decider) adopts(it *item, r *Record) error {
 	return nil
 }
 
-// Removes tells whether a verdict takes a record out of the app.
-func (v Verdict) Removes() bool { return v == WillArchive || v == WillDelete }
+// Removes tells whether a verdict counts for the guard of deletes.
+func (v Verdict) Removes() bool { return v == WillArchive || v == WillDelete || v == WillSet }

@@ -38,8 +38,10 @@ type Spec struct {
 	Schema func(ctx context.Context, topic, version string) (*change.Table, error)
 	// Partitions is how many the topic has; 0: 1.
 	Partitions int
-	// OnDelete and OnLeave: archive, delete or ignore. OnAppDelete: hold, recreate or forget.
+	// OnDelete and OnLeave: archive, delete, ignore or set. OnAppDelete: hold, recreate or forget.
 	OnDelete, OnLeave, OnAppDelete string
+	// SetOnDelete and SetOnLeave are the fields of the action set.
+	SetOnDelete, SetOnLeave []Field
 	// MatchFirst: look up Match before each create, since the app does not keep it unique.
 	MatchFirst bool
 	Linger     time.Duration

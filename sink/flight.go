@@ -49,6 +49,9 @@ func (d *dispatcher) pushAll(ctx context.Context, f *flight, l Limits) {
 // plan works out what to send for an item; false: there is nothing to send.
 func (it *item) plan(p *Pipeline) bool {
 	w := it.want
+	if w.Want.Sets() {
+		return it.planSet(p)
+	}
 	if w.Want != state.Put {
 		it.action = Archive
 		if w.Want == state.Remove {
@@ -78,7 +81,8 @@ func (it *item) plan(p *Pipeline) bool {
 	news := len(it.write) > 0
 	for i, v := range fields {
 		group := p.fields[i].Group
-		if v.IsUnchanged() || known && group == OwnedByApp {
+		again := known && group != OwnedBySource && p.wasSet(it.base, i)
+		if v.IsUnchanged() || known && group == OwnedByApp && !again {
 			continue
 		}
 		it.sent = append(it.sent, i)
@@ -86,7 +90,7 @@ func (it *item) plan(p *Pipeline) bool {
 			if !p.whole || group == Fill {
 				continue
 			}
-		} else if known && group == Fill && it.filled(p.fields[i].Name) {
+		} else if known && group == Fill && !again && it.filled(p.fields[i].Name) {
 			continue
 		} else {
 			news = true
@@ -153,7 +157,7 @@ func (d *dispatcher) passKeys(ctx context.Context, f *flight, l Limits) {
 	var items []*item
 	for _, it := range f.items {
 		var conflict *ConflictError
-		if it.state != refused || it.action != Update || it.adopt && it.found.IsNull() || it.base.AppKey == it.want.Key || !errors.As(it.result.Err, &conflict) {
+		if it.state != refused || it.action != Update || it.want.Want != state.Put || it.adopt && it.found.IsNull() || it.base.AppKey == it.want.Key || !errors.As(it.result.Err, &conflict) {
 			continue
 		}
 		if it.base.AppID == "" {

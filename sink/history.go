@@ -47,6 +47,9 @@ func (u *unit) remember(was *state.Shadow, r *rec, it *item) {
 		if it.adopt && c.Kind == state.Adopted {
 			c.Fields = seenBefore(u.p, c.Fields, it.result)
 		}
+	case it.state == applied && w.Want.Sets():
+		c.Kind, c.Cause = state.Set, w.Cause
+		c.Fields = u.p.changedFields(was, now.AppKey, now.Sent)
 	case it.state == applied:
 		c.Kind, c.Cause = state.Archived, w.Cause
 		if w.Want == state.Remove {

@@ -394,7 +394,7 @@ func (u *unit) decide(r *rec, partition int, t *taken) error {
 	}
 	switch {
 	case t.op == change.Delete:
-		return u.leave(r, t, u.p.spec.OnDelete, state.ByRow)
+		return u.leave(r, t, u.p.onDelete(t.moved), state.ByRow)
 	case t.outcome == Filtered:
 		return u.leave(r, t, u.p.spec.OnLeave, state.ByLeave)
 	case t.outcome == Rejected:
@@ -478,6 +478,10 @@ func (u *unit) leave(r *rec, t *taken, action string, cause state.Cause) error {
 	u.supersede(r)
 	unknown := r.pd != nil && r.pd.Unknown
 	inApp := r.sh.Standing == state.InApp || r.fl != nil || unknown
+	if inApp && u.isSet(r, wantOf(action, cause)) {
+		*count++
+		return u.staySet(r)
+	}
 	if action == "ignore" || !inApp {
 		*count++
 		u.dropPending(r)
@@ -499,10 +503,7 @@ func (u *unit) removal(r *rec, id change.ID, at int64, action string, cause stat
 	if err := u.leaves(r, change.Value{}); err != nil {
 		return nil, err
 	}
-	w := &state.Pending{EventID: id, Time: at, Want: state.Archive, Cause: cause, Fingerprint: u.p.print, Layout: u.p.layout, Key: r.sh.AppKey}
-	if action == "delete" {
-		w.Want = state.Remove
-	}
+	w := &state.Pending{EventID: id, Time: at, Want: wantOf(action, cause), Cause: cause, Fingerprint: u.p.print, Layout: u.p.layout, Key: r.sh.AppKey}
 	w.Queue = state.QueueOf(state.Delete, state.Live, false)
 	switch {
 	case r.pd != nil:
@@ -583,7 +584,7 @@ func (u *unit) want(r *rec, t *taken) error {
 
 // differs tells whether the app has anything else than these, as far as the pipeline owns it.
 func (p *Pipeline) differs(s *state.Shadow, key change.Value, fields []change.Value) bool {
-	if s.AppKey != key || len(s.Sent) != len(fields) {
+	if s.AppKey != key || len(s.Sent) != len(fields) || s.Marked != state.Unmarked {
 		return true
 	}
 	for i, v := range fields {

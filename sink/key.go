@@ -85,9 +85,13 @@ func (u *unit) leaves(r *rec, next change.Value) error {
 // it is not known any more what the app has.
 func (u *unit) unanswered(r *rec, w *state.Pending, key change.Value) error {
 	if w.Want != state.Put {
+		u.maybeSet(r, w)
 		return nil
 	}
 	if r.sh.Standing == state.InApp {
+		if r.sh.Marked != state.Unmarked && !hollow(w) {
+			r.sh.Marked = state.MayBeMarked
+		}
 		r.sh.Sent, r.sh.Stored = u.p.doubt(r.sh, u.p.remap(w.Layout, w.Fields))
 		r.dirtySh = true
 		if r.sh.AppKey == key {
@@ -208,6 +212,7 @@ func (u *unit) holds(h *rec, key change.Value) (bool, error) {
 	switch {
 	case h.fl != nil || u.moving(h.sh.ID), h.pd != nil && (h.sh.Standing == state.InApp || h.pd.Unknown || h.pd.Want == state.Put && h.pd.Key == key):
 		return true, nil
+	case h.sh.Standing == state.InApp && kept(h.sh): // it stays, but its key is for rows
 	case h.sh.Standing != state.InApp, h.sh.Deleted: // deleted: kept in the app on purpose, see own
 		return false, drop()
 	}

@@ -161,7 +161,9 @@ func newModel(t *testing.T, seed uint64) *model {
 	m.p = newPlant(t, m.v, partitions, func(s *sink.Spec) {
 		s.Program = program{print: "1", byCode: m.byCode}
 		s.Guard = sink.Guard{Deletes: sink.Quota{Share: -1, Count: -1}, Changes: sink.Quota{Share: -1, Count: -1}, Creates: sink.Quota{Share: -1, Count: -1}}
-		s.OnDelete = []string{"archive", "delete"}[m.rnd.IntN(2)]
+		s.OnDelete = []string{"archive", "delete", "set"}[m.rnd.IntN(3)]
+		s.OnLeave = []string{"archive", "set"}[m.rnd.IntN(2)]
+		s.SetOnDelete, s.SetOnLeave = setTo("gone"), setTo([]string{"gone", "left"}[m.rnd.IntN(2)])
 		s.OnAppDelete = "recreate"
 	})
 	if m.rnd.IntN(4) == 0 {
@@ -216,6 +218,9 @@ func (m *model) observe(action sink.Action, id string, fields map[string]string)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if action == sink.Archive || action == sink.Remove {
+		if m.p.spec.OnDelete == "set" && m.p.spec.OnLeave == "set" && !m.purge {
+			return fmt.Errorf("record %s is removed", id)
+		}
 		delete(m.owner, id)
 		return nil
 	}
@@ -668,6 +673,28 @@ func (m *model) explained(r *mrow) {
 	}
 }
 
+// setTo are the fields of a record whose row is gone, or left: one that the row has, one that the app owns, one that is nobody's.
+func setTo(text string) []sink.Field {
+	var all []sink.Field
+	for _, name := range []string{"name", "stage", "note"} {
+		all = append(all, sink.Field{Name: name, Value: change.OfString(text)})
+	}
+	return all
+}
+
+func (m *model) isSet(have map[string]string, fields []sink.Field) bool {
+	for _, f := range fields {
+		want := f.Value.Text()
+		if m.v.Canon != nil {
+			want = m.v.Canon(f.Name, want)
+		}
+		if have[f.Name] != want {
+			return false
+		}
+	}
+	return true
+}
+
 // check compares the app with the table.
 func (m *model) check() {
 	live := m.v.Live()
@@ -697,8 +724,8 @@ func (m *model) check() {
 			}
 			continue
 		case r.plan == "test":
-			if have != nil && have["ident"] == itoa(r.ident) {
-				m.t.Errorf("row %d left, and is in the app", id)
+			if have != nil && have["ident"] == itoa(r.ident) && (m.p.spec.OnLeave != "set" || !m.isSet(have, m.p.spec.SetOnLeave)) {
+				m.t.Errorf("row %d left, and is in the app: %v", id, have)
 			}
 			continue
 		case have == nil:
@@ -709,13 +736,17 @@ func (m *model) check() {
 		if m.v.Canon != nil {
 			name = m.v.Canon("name", name)
 		}
-		if have["email"] != r.email || have["name"] != name || have["ver"] != itoa(r.ver) || have["ident"] != itoa(r.ident) {
+		if have["email"] != r.email || have["name"] != name || have["ver"] != itoa(r.ver) || have["ident"] != itoa(r.ident) || have["stage"] != "lead" {
 			m.t.Errorf("row %+v is %v in the app", *r, have)
 		}
 		m.explained(r)
 	}
+	filtered := slices.ContainsFunc(slices.Collect(maps.Values(m.rows)), func(r *mrow) bool { return r.plan == "test" })
 	for key, have := range live {
-		if !slices.ContainsFunc(slices.Collect(maps.Values(m.rows)), func(r *mrow) bool { return itoa(r.ident) == have["ident"] }) {
+		if filtered && m.p.spec.OnLeave == "set" && m.isSet(have, m.p.spec.SetOnLeave) {
+			continue // a row that is filtered has its key
+		}
+		if !slices.ContainsFunc(slices.Collect(maps.Values(m.rows)), func(r *mrow) bool { return itoa(r.ident) == have["ident"] }) && (m.p.spec.OnDelete != "set" || !m.isSet(have, m.p.spec.SetOnDelete)) {
 			m.t.Errorf("the app has %v under %s, which the table has not", have, key)
 		}
 	}

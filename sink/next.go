@@ -159,6 +159,7 @@ func (u *unit) fill(q state.Queue, c claim) error {
 	}
 	for _, w := range rows {
 		r := u.recs[w.Record]
+		u.p.heed(w)
 		r.pd, r.stored, r.row = w, true, w.Queue
 		r.before, r.inApp = r.state(), r.sh.Standing == state.InApp
 	}

@@ -227,7 +227,7 @@ func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
 			if err := u.unanswered(r, w, key); err != nil {
 				return err
 			}
-			removal := w.RemovalSent || w.Want != state.Put
+			removal := w.RemovalSent || w.Want.Removes()
 			if r.pd != nil {
 				u.ledger.Pending--
 				u.ledger.Superseded++

@@ -124,11 +124,16 @@ func (u *unit) removeFormer(r *rec, over state.Want, id change.ID, at int64) err
 		u.dropPending(r)
 		return nil
 	}
-	action := "archive"
-	if over == state.Remove {
+	action, cause := "archive", state.ByRow
+	switch over {
+	case state.Remove:
 		action = "delete"
+	case state.SetDeleted:
+		action = "set"
+	case state.SetLeft:
+		action, cause = "set", state.ByLeave
 	}
-	w, err := u.removal(r, id, at, action, state.ByRow)
+	w, err := u.removal(r, id, at, action, cause)
 	if err != nil {
 		return err
 	}

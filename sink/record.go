@@ -157,12 +157,17 @@ func (u *unit) own(r *rec, it *item) (bool, error) {
 		}
 		return true, u.tx.Own(u.p.id, it.appID, r.sh.ID)
 	}
-	if o.sh.Deleted && o.pd == nil && o.fl == nil {
-		// It was left in the app when its row was deleted (`on delete = ignore`).
+	if (o.sh.Deleted || kept(o.sh)) && o.pd == nil && o.fl == nil {
+		// It was left in the app when its row was deleted (`on delete = ignore`), or set.
 		o.sh.Standing, o.sh.AppID, o.sh.Sent, o.sh.Stored, o.sh.AppKey, o.dirtySh = state.Removed, "", nil, nil, change.Value{}, true
+		o.sh.Marked = state.Unmarked
 		if err := u.tx.Disown(u.p.id, it.appID); err != nil {
 			return false, err
 		}
+		if err := u.gaveUp(o, change.Value{}); err != nil {
+			return false, err
+		}
+		o.gone = o.sh.Key == nil && !u.moving(o.sh.ID)
 		return true, u.tx.Own(u.p.id, it.appID, r.sh.ID)
 	}
 	if it.action == Upsert && it.state == applied {
@@ -186,9 +191,12 @@ func (u *unit) rewrite(o *rec) {
 
 func (u *unit) applied(r *rec, it *item) error {
 	s := r.sh
-	if it.want.Want != state.Put {
+	switch w := it.want.Want; {
+	case w.Removes():
 		u.ledger.Applied++
 		return u.removed(r, it)
+	case w.Sets():
+		return u.wasSet(r, it)
 	}
 	if ok, err := u.own(r, it); !ok {
 		return err
@@ -233,6 +241,9 @@ func (u *unit) wrote(s *state.Shadow, it *item) {
 	}
 	s.Sent, s.Stored, s.Layout = sent, stored, u.p.layout
 	s.AppKey, s.Applied, s.Time = it.key(), it.want.EventID, u.now
+	if !hollow(it.want) {
+		s.Marked = state.Unmarked
+	}
 }
 
 func setStored(all []state.Stored, f state.Stored) []state.Stored {
@@ -385,6 +396,12 @@ func (u *unit) absent(r *rec, it *item) error {
 	}
 	onGone := u.p.spec.OnAppDelete
 	switch {
+	case r.pd == nil && w.Want.Sets(): // the row is gone too
+		u.ledger.Unchanged++
+		if s.Standing = state.Removed; onGone == "forget" {
+			s.Standing = state.Forgotten
+		}
+		return nil
 	case r.pd == nil && hollow(w) && onGone != "forget":
 		u.ledger.Unchanged++
 		return nil
@@ -453,7 +470,7 @@ func (u *unit) fillFromShadow(s *state.Shadow, w *state.Pending) {
 // again puts an item back among the pending, or gives way to a newer one.
 func (u *unit) again(r *rec, it *item) int64 {
 	unknown := it.want.Unknown || it.state == unsure
-	removal := it.want.RemovalSent || it.state == unsure && it.want.Want != state.Put
+	removal := it.want.RemovalSent || it.state == unsure && it.want.Want.Removes()
 	if r.pd != nil {
 		u.ledger.Superseded++
 		if unknown && !r.pd.Unknown || removal {
@@ -477,7 +494,7 @@ func (u *unit) again(r *rec, it *item) int64 {
 	}
 	u.ledger.Pending++
 	u.putPending(r, &w)
-	if w.Want == state.Put && r.sh.Key == nil {
+	if w.Want == state.Put && r.sh.Key == nil && u.moving(r.sh.ID) {
 		u.park(r) // its row is between two keys
 	}
 	return w.Due

@@ -82,13 +82,17 @@ func (u *unit) sweepAway(r *rec, id change.ID, at int64, cause state.Cause) erro
 		}
 		return nil
 	}
-	if u.p.spec.OnDelete == "ignore" {
+	action := u.p.onDelete(cause == state.ByMove && len(u.p.forgotten) > 0)
+	if action == "ignore" {
 		u.supersede(r)
 		u.dropPending(r)
 		return nil
 	}
 	u.supersede(r)
-	w, err := u.removal(r, id, at, u.p.spec.OnDelete, cause)
+	if u.isSet(r, wantOf(action, cause)) {
+		return u.staySet(r)
+	}
+	w, err := u.removal(r, id, at, action, cause)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@ import "github.com/penstock-cdc/penstock/change"
 
 func (w *writer) shadow(s *Shadow) []byte {
 	w.start()
-	w.flags(s.Excluded, s.Rejected, s.Deleted, s.Leaving)
+	w.flags(s.Excluded, s.Rejected, s.Deleted, s.Leaving, s.Marked&1 != 0, s.Marked&2 != 0)
 	w.byte(byte(s.Standing))
 	w.int(int64(s.Partition))
 	w.text(s.AppID)
@@ -31,6 +31,7 @@ func readShadow(id int64, key, row []byte) *Shadow {
 	s := &Shadow{ID: id, Key: key}
 	f := r.byte()
 	s.Excluded, s.Rejected, s.Deleted, s.Leaving = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	s.Marked = Mark(f >> 4 & 3)
 	s.Standing = Standing(r.byte())
 	s.Partition = int(r.int())
 	s.AppID = r.text()

@@ -31,9 +31,10 @@ const (
 	Unanswered            // sent, and the answer is not known: what follows tells
 	Dropped               // taken out of the quarantine: nothing was changed in the app; Note says why
 	Drifted               // someone changed fields of ours in the app: Old is what they had been, New what they put there
+	Set                   // our row is gone, or is not the pipeline's any more, and `action = "set"` was done
 )
 
-var changeNames = [...]string{"created", "updated", "adopted", "archived", "deleted", "gone", "unanswered", "dropped", "drifted"}
+var changeNames = [...]string{"created", "updated", "adopted", "archived", "deleted", "gone", "unanswered", "dropped", "drifted", "set"}
 
 func (k ChangeKind) String() string {
 	if int(k) < len(changeNames) {
@@ -48,7 +49,7 @@ type Changed struct {
 	Key     []byte // of its row at that time; nil while it was between two keys
 	Prev    int64  // the History with the record's change before, 0: none
 	Kind    ChangeKind
-	Cause   Cause // of a removal
+	Cause   Cause // of a removal, or of Set
 	EventID change.ID
 	AppID   string
 	Layout  int

@@ -58,6 +58,7 @@ type Shadow struct {
 	// Excluded: `where` was false for its last event. Rejected: the quarantine has an entry for it.
 	// Deleted: the source has no row any more. Leaving: there are rows of LeavingByRecord.
 	Excluded, Rejected, Deleted, Leaving bool
+	Marked                               Mark
 
 	AppID   string
 	AppKey  change.Value // the unique field's value as last sent
@@ -72,6 +73,17 @@ type Shadow struct {
 	Stored []Stored
 }
 
+// Mark says whether a record that the app keeps without its row has the fields of `action = "set"`.
+type Mark uint8
+
+// The marks.
+const (
+	Unmarked    Mark = iota
+	MayBeMarked      // the answer is not known, of this or of what was written since
+	MarkDeleted      // those of `on "delete"`
+	MarkLeft         // those of `on "leave"`
+)
+
 // Stored is the app's form of one field.
 type Stored struct {
 	Field int // index in the layout
@@ -83,10 +95,18 @@ type Want uint8
 
 // The wants.
 const (
-	Put     Want = iota // be as Fields say
-	Archive             // be archived
-	Remove              // be deleted for good
+	Put        Want = iota // be as Fields say
+	Archive                // be archived
+	Remove                 // be deleted for good
+	SetDeleted             // stay, with the fields of `on "delete"` set
+	SetLeft                // stay, with the fields of `on "leave"` set
 )
+
+// Sets tells whether a record is to stay in the app with fields set, instead of being removed.
+func (w Want) Sets() bool { return w == SetDeleted || w == SetLeft }
+
+// Removes tells whether a record is to be taken out of the app.
+func (w Want) Removes() bool { return w == Archive || w == Remove }
 
 // Cause says why a removal is wanted.
 type Cause uint8

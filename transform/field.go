@@ -2,10 +2,12 @@ package transform
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/config"
 )
 
@@ -248,6 +250,29 @@ func (c *checker) fields(p *config.Pipeline, prog *Program, object *Object, sum 
 			c.errorf("E0332", p.Range, "Required field without a value", "The app requires field %q of %s; set it in a fields block.", of.Name, object.Name)
 		}
 	}
+}
+
+// constants checks the fields of `action = "set"`: they are written when there is no row.
+func (c *checker) constants(p *config.Pipeline, fields []config.NamedExpr, object *Object) (out []Constant) {
+	for _, ne := range fields {
+		n := c.noSkip(c.check(ne.Expr), "a field to set")
+		if !n.isFailed() && !n.isConst() {
+			n = c.errorf("E0338", ne.Expr.Range(), "Value depends on the row", "Field %q is set when its row is gone, or is not the pipeline's any more: its value is made of literals, var, local and each alone.", ne.Name)
+		}
+		if ne.Name == p.Key.Name {
+			c.errorRelated("E0326", ne.NameRange, "Field is the key", related(p.Key.NameRange, "the key is here"), "The record is found again by %q: it stays as it is.", ne.Name)
+		}
+		of := c.target(object, ne, n)
+		if n.isFailed() {
+			continue
+		}
+		if of != nil && of.Required && n.typ.null {
+			c.errorf("E0323", ne.Expr.Range(), "Value can be NULL", "The app requires field %q.", of.Name)
+		}
+		v := c.scratch.output(n.val)
+		out = append(out, Constant{ne.Name, change.Of(v.Kind(), strings.Clone(v.Text()))})
+	}
+	return out
 }
 
 // nullOrigin names the column that lets an expression be NULL, with its place.

@@ -57,6 +57,8 @@ type Program struct {
 	matchAlso   []string
 	fields      []compiledField
 	specs       []FieldSpec
+	setOnDelete []Constant
+	setOnLeave  []Constant
 	fingerprint string
 	// matchColumns are those that match is made of; nil where it is made of more than columns.
 	matchColumns []int
@@ -95,6 +97,18 @@ func (p *Program) MatchField() string { return p.matchField }
 // MatchAlso are the further fields of match: a record is the row's only if it has all of the values.
 func (p *Program) MatchAlso() []string { return p.matchAlso }
 
+// Constant is a field whose value does not depend on the row.
+type Constant struct {
+	Name  string
+	Value change.Value
+}
+
+// SetOnDelete are the fields of `on "delete" { action = "set" }`.
+func (p *Program) SetOnDelete() []Constant { return p.setOnDelete }
+
+// SetOnLeave are the fields of `on "leave" { action = "set" }`.
+func (p *Program) SetOnLeave() []Constant { return p.setOnLeave }
+
 // Fingerprint is a hash over all that determines results: where, clean, reject, key,
 // match and fields (not their layout, comments and order of cleans), the values of the
 // locals and variables in them, the functions' version, app, object and table. Run,
@@ -131,6 +145,8 @@ func Compile(p *config.Pipeline, table *change.Table, object *Object, env Env) (
 	c.key(p, prog, object, sum)
 	c.match(p, prog, object, sum)
 	c.fields(p, prog, object, sum)
+	prog.setOnDelete = c.constants(p, p.On.SetDelete, object)
+	prog.setOnLeave = c.constants(p, p.On.SetLeave, object)
 	c.finishCleans(prog, sum)
 	if c.diags.HasErrors() {
 		return nil, c.diags

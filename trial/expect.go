@@ -13,7 +13,7 @@ import (
 
 // actions are the words that expect.action takes.
 var actions = []string{
-	string(sink.WillCreate), string(sink.WillChange), "adopt", string(sink.WillArchive), string(sink.WillDelete),
+	string(sink.WillCreate), string(sink.WillChange), "adopt", string(sink.WillArchive), string(sink.WillDelete), string(sink.WillSet),
 	string(sink.WillNothing), string(sink.WillFilter), string(sink.WillReject), string(sink.WillHold),
 }
 

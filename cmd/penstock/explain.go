@@ -255,6 +255,8 @@ func waitingText(w *state.Pending) string {
 		kind = "to be archived"
 	case state.Remove:
 		kind = "to be deleted"
+	case state.SetDeleted, state.SetLeft:
+		kind = "to stay, with fields set"
 	}
 	switch w.Queue {
 	case state.Held:

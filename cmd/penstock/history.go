@@ -50,7 +50,7 @@ func (rt *plant) history(ctx context.Context, q historyQuery) ([]recorded, error
 	out := []recorded{}
 	add := func(c sink.RecordChange) error {
 		r := recorded{Type: "change", Pipeline: q.Pipeline, Time: c.Time, Change: c.Kind.String(), Key: keyJSON(c.Key), AppID: c.AppID, Event: c.EventID.String(), Note: c.Note}
-		if c.Kind == state.Archived || c.Kind == state.Deleted {
+		if c.Kind == state.Archived || c.Kind == state.Deleted || c.Kind == state.Set {
 			r.Cause = c.Cause.String()
 		}
 		for _, f := range c.Fields {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -155,8 +156,12 @@ func (p *project) checkEnds(pipe *config.Pipeline) (diags hcl.Diagnostics) {
 func (p *project) checkOwners() (diags hcl.Diagnostics) {
 	owners := map[string]*config.Pipeline{}
 	for _, pipe := range p.Pipelines {
+		fields := slices.Concat(pipe.On.SetDelete, pipe.On.SetLeave)
 		for i := range pipe.Fields {
-			f := &pipe.Fields[i]
+			fields = append(fields, pipe.Fields[i].NamedExpr)
+		}
+		for i := range fields {
+			f := &fields[i]
 			name := pipe.To.App + "." + pipe.To.Object + "." + f.Name
 			if first := owners[name]; first != nil && first != pipe {
 				diags = append(diags, config.Errorf("E0111", &f.NameRange, fmt.Sprintf("Field %s is written by two pipelines", name),

@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-cdc/penstock/config"
 	"github.com/penstock-cdc/penstock/schema"
 	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/transform"
 	"github.com/penstock-cdc/penstock/trial"
 )
 
@@ -108,8 +109,16 @@ func specOf(pipe *config.Pipeline, prog *program) sink.Spec {
 	return sink.Spec{
 		Name: pipe.Name, App: pipe.To.App, Object: pipe.To.Object, Program: prog,
 		OnDelete: pipe.On.Delete, OnLeave: pipe.On.Leave, OnAppDelete: pipe.On.AppDelete, Linger: pipe.Deliver.Linger,
+		SetOnDelete: constants(prog.SetOnDelete()), SetOnLeave: constants(prog.SetOnLeave()),
 		Guard: sink.Guard{Deletes: sink.Quota(pipe.Guard.MaxDeletes), Changes: sink.Quota(pipe.Guard.MaxChanges), Creates: sink.Quota(pipe.Guard.MaxCreates)},
 	}
+}
+
+func constants(fields []transform.Constant) (out []sink.Field) {
+	for _, f := range fields {
+		out = append(out, sink.Field{Name: f.Name, Value: f.Value})
+	}
+	return out
 }
 
 // testProblem is a difference in the form of --output json.
