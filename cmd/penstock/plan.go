@@ -55,6 +55,7 @@ type planCounts struct {
 	Adopt   int64 `json:"adopt"`
 	Archive int64 `json:"archive"`
 	Delete  int64 `json:"delete"`
+	Set     int64 `json:"set"`
 	Leave   int64 `json:"leave"`
 	Reject  int64 `json:"reject"`
 	Filter  int64 `json:"filter"`
@@ -62,7 +63,7 @@ type planCounts struct {
 }
 
 // any tells whether something would be sent.
-func (c *planCounts) any() bool { return c.Create+c.Change+c.Adopt+c.Archive+c.Delete > 0 }
+func (c *planCounts) any() bool { return c.Create+c.Change+c.Adopt+c.Archive+c.Delete+c.Set > 0 }
 
 func (c *planCounts) add(d *sink.Decision) {
 	switch {
@@ -76,6 +77,8 @@ func (c *planCounts) add(d *sink.Decision) {
 		c.Archive++
 	case d.Verdict == sink.WillDelete:
 		c.Delete++
+	case d.Verdict == sink.WillSet:
+		c.Set++
 	case d.Verdict == sink.WillReject:
 		c.Reject++
 	case d.Verdict == sink.WillFilter:
@@ -274,7 +277,7 @@ func (c *cli) writePlanned(p *planned) error {
 		n    int64
 		text string
 	}{
-		{n.Create, "to create"}, {n.Change, "to change"}, {n.Adopt, "to adopt"}, {n.Archive, "to archive"}, {n.Delete, "to delete"},
+		{n.Create, "to create"}, {n.Change, "to change"}, {n.Adopt, "to adopt"}, {n.Archive, "to archive"}, {n.Delete, "to delete"}, {n.Set, "to set, without a row"},
 		{n.Leave, "to leave as they are"}, {n.Reject, "to reject"}, {n.Filter, "filtered"}, {n.Hold, "held for a decision"},
 	} {
 		if w.n > 0 {

@@ -219,7 +219,7 @@ func (pl *planner) count(r *plannedRow) {
 		*d = sink.Decision{Verdict: sink.WillReject, Reason: r.refused, Message: "the app has refused it as it is"}
 	case d.Verdict.Removes():
 		pl.kinds[state.Delete]++
-		pl.actions[map[sink.Verdict]sink.Action{sink.WillArchive: sink.Archive, sink.WillDelete: sink.Remove}[d.Verdict]]++
+		pl.actions[map[sink.Verdict]sink.Action{sink.WillArchive: sink.Archive, sink.WillDelete: sink.Remove, sink.WillSet: sink.Update}[d.Verdict]]++
 	case sends && r.inApp():
 		pl.kinds[state.Change]++
 	case sends:
