@@ -135,13 +135,13 @@ func (c *reconciler) judge(u *unit, key []byte, t *taken) (kind Drift, fields []
 	inApp := r != nil && r.sh.Standing == state.InApp
 	switch {
 	case t == nil:
-		if inApp && c.p.spec.OnDelete != "ignore" {
+		if inApp && c.p.spec.OnDelete != "ignore" && !c.p.hasSet(r.sh, wantOf(c.p.spec.OnDelete, state.ByRow)) {
 			return RowGone, nil, ""
 		}
 	case t.outcome == Rejected:
 		return "", nil, "rejected"
 	case t.outcome == Filtered:
-		if inApp && c.p.spec.OnLeave != "ignore" {
+		if inApp && c.p.spec.OnLeave != "ignore" && !c.p.hasSet(r.sh, wantOf(c.p.spec.OnLeave, state.ByLeave)) {
 			return RowLeft, nil, ""
 		}
 	case !inApp:

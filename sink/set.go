@@ -54,6 +54,9 @@ func (p *Pipeline) heed(w *state.Pending) {
 
 // hasSet tells whether the app has the fields already.
 func (p *Pipeline) hasSet(s *state.Shadow, w state.Want) bool {
+	if !w.Sets() {
+		return false
+	}
 	switch s.Marked {
 	case state.MarkDeleted:
 		return w == state.SetDeleted || slices.Equal(p.spec.SetOnDelete, p.spec.SetOnLeave)
