@@ -132,6 +132,7 @@ func testPositions(t *testing.T, server string) {
 	}
 	now := log.Resume()
 	checkError(t, check(now), nil)
+	d.wasRead(t, slot)
 	checkError(t, check(old), []string{"slot " + slot + " is ahead of us", "penstock source reset shop", "(E0413)"})
 	checkError(t, check([]byte(strings.Replace(string(now), `"system":"`, `"system":"9`, 1))), []string{"(E0420)", "another server", "penstock source reset shop"})
 	checkError(t, check([]byte(strings.Replace(string(now), `"lsn":"`, `"lsn":"FFF`, 1))), []string{"WAL ends at", "(E0423)"})

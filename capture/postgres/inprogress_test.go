@@ -175,7 +175,7 @@ var progressCases = []struct {
 		"1: INSERT INTO items SELECT n, " + filler + ", n, 'happy', n / 4.0 FROM generate_series(1001, 2000) n",
 		"1: SAVEPOINT a", "1: ALTER TABLE items DROP qty", "1: UPDATE items SET price = 1 WHERE id <= 1000", "1: ROLLBACK TO a",
 		"1: UPDATE items SET price = 2, qty = 5 WHERE id <= 1000",
-		"1: CREATE TABLE fresh (id int PRIMARY KEY, v text)",
+		"1: CREATE TABLE skip_fresh (id int PRIMARY KEY, v text)",
 		"1: ALTER TABLE items RENAME name TO title", "1: UPDATE items SET id = -id", "1: TRUNCATE other", "1: COMMIT",
 		"1: INSERT INTO items VALUES (90000, 'after', 1, 'happy', 2.5)", "1: INSERT INTO other VALUES (1, 'after')",
 		"1: BEGIN", "1: ALTER TABLE items DROP price", "1: INSERT INTO items SELECT n, " + filler + ", n FROM generate_series(100001, 101000) n", "1: ROLLBACK",

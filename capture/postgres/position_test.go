@@ -158,6 +158,7 @@ func TestPositionsOfSlot(t *testing.T) {
 
 			d.exec(t, "INSERT INTO items VALUES (1000, 'x', 1)")
 			d.query(t, "SELECT count(*) FROM pg_logical_slot_get_binary_changes('"+slot+"', NULL, NULL, 'proto_version', '1', 'publication_names', 'shop')")
+			d.wasRead(t, slot)
 			refused(t, src, at, "E0413", "slot "+slot+" is ahead of us", "our log ends at", "penstock source reset shop")
 
 			d.exec(t, "SELECT pg_drop_replication_slot('"+slot+"')")
@@ -167,6 +168,15 @@ func TestPositionsOfSlot(t *testing.T) {
 			refused(t, src, at, "E0412", "dropped and made anew", "penstock source reset shop")
 		})
 	}
+}
+
+// wasRead waits until the server's statistics, which come late on 14, tell that a slot was read.
+func (d *database) wasRead(t *testing.T, slot string) {
+	t.Helper()
+	capturetest.Poll(t, "statistics of the slot", func() bool {
+		rows := d.query(t, "SELECT total_txns > 0 FROM pg_stat_replication_slots WHERE slot_name = '"+slot+"'")
+		return len(rows) == 1 && rows[0][0] == "t"
+	})
 }
 
 // TestPositionsLost: a slot that the server gave up, for each reason that it can have on a

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,7 +105,9 @@ func TestInheritance(t *testing.T) {
 			log := capturetest.NewLog(nil)
 			d.harness(t).Start(t, log).Streaming(t)
 			d.exec(t, "UPDATE parent SET v = v || '!' WHERE id < 3", "UPDATE parent SET v = 'not captured' WHERE id = 3", "DELETE FROM parent WHERE id = 2")
-			diff(t, shown(t, log, 5), []string{"r child id=2 v=b more=7", "r parent id=1 v=a", "u parent id=1 v=a!", "u child id=2 v=b! more=7", "d child id=2"})
+			got := shown(t, log, 5)
+			slices.Sort(got[:2]) // tables are loaded side by side
+			diff(t, got, []string{"r child id=2 v=b more=7", "r parent id=1 v=a", "u parent id=1 v=a!", "u child id=2 v=b! more=7", "d child id=2"})
 		})
 	}
 }

@@ -65,7 +65,7 @@ func (lt *loadTest) create(t *testing.T) {
 		lt.d.exec(t, "CREATE TABLE "+table+" ("+k.columns+", v bigint, big text"+end)
 		switch k.name {
 		case "partitioned":
-			lt.d.exec(t, "CREATE TABLE "+table+"_eu PARTITION OF "+table+" FOR VALUES IN ('eu')", "CREATE TABLE "+table+"_us (big text, v int, region text NOT NULL, id int NOT NULL)",
+			lt.d.exec(t, "CREATE TABLE "+table+"_eu PARTITION OF "+table+" FOR VALUES IN ('eu')", "CREATE TABLE "+table+"_us (big text, v bigint, region text NOT NULL, id int NOT NULL)",
 				"ALTER TABLE "+table+" ATTACH PARTITION "+table+"_us FOR VALUES IN ('us')",
 				"ALTER TABLE "+table+"_eu ALTER big SET STORAGE EXTERNAL", "ALTER TABLE "+table+"_us ALTER big SET STORAGE EXTERNAL")
 		case "index":
