@@ -24,6 +24,7 @@ type message struct {
 	tombstone bool
 	key       int64
 	op        byte
+	late      bool     // a change that is behind the end of a snapshot
 	values    []string // of the row after the change, in the order of columns; unsent for what the database left out
 }
 

@@ -2,13 +2,13 @@ package survival
 
 import (
 	"fmt"
+	"maps"
 	"slices"
-	"sort"
 )
 
 // streamProblems says in what the topic is not what was committed: each change exactly
-// once and in order, after a snapshot that agrees with what was committed before it;
-// nothing that was rolled back; a tombstone after each delete.
+// once and in order from some point on, and rows of a snapshot, where they stand among the changes of their key, just
+// as these have left them; nothing that was rolled back; a tombstone after each delete.
 func (r *round) streamProblems() []string {
 	all, err := r.readTopic()
 	if err != nil {
@@ -17,10 +17,10 @@ func (r *round) streamProblems() []string {
 	var problems []string
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 
-	snapshot := map[int64]message{}  // by key, of the last snapshot
-	changes := map[int64][]message{} // by key, in order
+	keys := map[int64][]message{} // changes and rows of the last snapshot, by key, in order
 	for _, messages := range all {
-		last, begun, ended, streamed := "", 0, 0, false
+		last, begun, ended := "", 0, 0
+		loaded := map[int64]bool{}
 		for i := range messages {
 			m := &messages[i]
 			at := fmt.Sprintf("partition %d offset %d", m.partition, m.offset)
@@ -40,30 +40,28 @@ func (r *round) streamProblems() []string {
 			last = max(last, m.id)
 			switch m.op {
 			case 0:
-				if m.marker == "snapshot_begin" { // an earlier one was given up
-					begun++
-					for key, row := range snapshot {
-						if row.partition == m.partition {
-							delete(snapshot, key)
-						}
-					}
-					if streamed {
-						complain("%s: a snapshot begins after changes were streamed", at)
-					}
-				} else {
+				if m.marker != "snapshot_begin" {
 					ended++
+					continue
 				}
+				begun++ // an earlier one was given up
+				for key := range loaded {
+					keys[key] = slices.DeleteFunc(keys[key], func(m message) bool { return m.op == 'r' })
+				}
+				clear(loaded)
 			case 'r':
-				if _, twice := snapshot[m.key]; twice {
+				// Kafka has no transaction for a piece of the snapshot and the source's progress: after a crash it may come again.
+				if loaded[m.key] && r.stream == embedded {
 					complain("%s: row %d is in the snapshot twice", at, m.key)
 				}
-				snapshot[m.key] = *m
+				loaded[m.key] = true
+				keys[m.key] = append(keys[m.key], *m)
 			case 'c', 'u', 'd':
-				streamed = true
 				if m.op == 'd' && (i+1 == len(messages) || !messages[i+1].tombstone) {
 					complain("%s: no tombstone after the delete of %d", at, m.key)
 				}
-				changes[m.key] = append(changes[m.key], *m)
+				m.late = ended > 0
+				keys[m.key] = append(keys[m.key], *m)
 			default:
 				complain("%s: op %c was not expected", at, m.op)
 			}
@@ -74,22 +72,20 @@ func (r *round) streamProblems() []string {
 		}
 	}
 	for _, w := range r.writers {
-		w.matchStream(snapshot, changes, complain)
+		w.matchStream(keys, complain)
 	}
 	return problems
 }
 
 // matchStream compares one writer's rows. A writer's transactions come one after the
-// other, so there is one of them up to which the snapshot has all and the stream nothing.
-func (w *writer) matchStream(snapshot map[int64]message, changes map[int64][]message, complain func(string, ...any)) {
+// other, so there is one of them from which on the stream has all. Of what was before, and of nothing else, a
+// snapshot has to tell, whether it is read at that point or piece by piece while changes are streamed.
+func (w *writer) matchStream(keys map[int64][]message, complain func(string, ...any)) {
 	streamed := map[string]bool{} // versions
 	mine := func(id int64) bool { return int(id%int64(w.of)) == w.number }
-	for key, messages := range changes {
-		if !mine(key) {
-			continue
-		}
+	for key, messages := range keys {
 		for _, m := range messages {
-			if m.op != 'd' {
+			if mine(key) && m.op != 'd' && m.op != 'r' {
 				streamed[m.values[1]] = true
 			}
 		}
@@ -107,47 +103,47 @@ func (w *writer) matchStream(snapshot map[int64]message, changes map[int64][]mes
 		first = len(w.oracle.committed)
 	}
 	before := w.oracle.after(first)
-	for key, m := range snapshot {
-		if !mine(key) {
-			continue
-		}
-		row, there := before[key]
-		if !there {
-			complain("row %d is in the snapshot, and was not there at its time", key)
-			continue
-		}
-		compareRow(&m, &row, complain)
-		delete(before, key)
-	}
-	for key := range before {
-		complain("row %d is not in the snapshot, nor its making in the stream", key)
-	}
 	want := map[int64][]op{}
 	for _, t := range w.oracle.committed[first:] {
 		for _, o := range t.ops {
 			want[o.id] = append(want[o.id], o)
 		}
 	}
-	keys := make([]int64, 0, len(want))
-	for key := range want {
-		keys = append(keys, key)
+	for key := range before {
+		all := keys[key]
+		if len(all) == 0 || all[0].late && !slices.ContainsFunc(all, func(m message) bool { return m.op == 'r' }) {
+			complain("row %d is not in the snapshot, nor in the stream before its end", key)
+		}
 	}
-	sort.Slice(keys, func(i, j int) bool { return keys[i] < keys[j] })
-	for _, key := range keys {
-		got := changes[key]
-		if text, wanted := told(got), toldOps(want[key]); text != wanted {
+	for key := range want {
+		if len(keys[key]) == 0 {
+			keys[key] = nil
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if !mine(key) {
+			continue
+		}
+		changes := slices.DeleteFunc(slices.Clone(keys[key]), func(m message) bool { return m.op == 'r' })
+		if text, wanted := told(changes), toldOps(want[key]); text != wanted {
 			complain("row %d has changes %s in the stream, committed were %s", key, text, wanted)
 			continue
 		}
-		for i := range got {
-			if got[i].op != 'd' {
-				compareRow(&got[i], &want[key][i].row, complain)
+		now, there := before[key]
+		n := 0
+		for i := range keys[key] {
+			m := &keys[key][i]
+			if m.op != 'r' {
+				now, there = want[key][n].row, m.op != 'd'
+				n++
 			}
-		}
-	}
-	for key, got := range changes {
-		if mine(key) && want[key] == nil {
-			complain("row %d has changes %s in the stream, committed were none", key, told(got))
+			switch {
+			case m.op == 'd':
+			case !there:
+				complain("row %d is in the snapshot, and was not there at its time", key)
+			default:
+				compareRow(m, &now, complain)
+			}
 		}
 	}
 }
