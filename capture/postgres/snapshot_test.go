@@ -345,6 +345,11 @@ func testLoad(t *testing.T, server string, seed uint64) {
 			<-done
 		})
 		var ended error
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("chunks of few rows, %d workers, killed at %s: %+v", cfg.SnapshotWorkers, point, src.Status())
+			}
+		})
 		capturetest.Poll(t, "loaded tables", func() bool {
 			if log.dead.Load() {
 				end()
