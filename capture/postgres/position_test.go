@@ -165,6 +165,10 @@ func TestPositionsOfSlot(t *testing.T) {
 			refused(t, src, at, "E0411", "slot "+slot+" is gone", "penstock source reset shop")
 
 			d.exec(t, "INSERT INTO items VALUES (1001, 'x', 1)", "SELECT pg_create_logical_replication_slot('"+slot+"', 'pgoutput')")
+			capturetest.Poll(t, "statistics of the new slot", func() bool {
+				rows := d.query(t, "SELECT total_txns = 0 FROM pg_stat_replication_slots WHERE slot_name = '"+slot+"'")
+				return len(rows) == 1 && rows[0][0] == "t"
+			})
 			refused(t, src, at, "E0412", "dropped and made anew", "penstock source reset shop")
 		})
 	}

@@ -223,19 +223,22 @@ func (l *loader) start(ld *load, p *plan, x uint64) error {
 	}
 	ld.plan = p
 	begun := ld.Begun
+	l.mu.Unlock()
+	l.srv.replace(p.info)
+	// The session's first number makes durable what is noted so far: not that the load has begun, before its marker.
+	if !begun {
+		if err := l.marker(p.table, ld, change.SnapshotBegin, x); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
 	if !begun {
 		ld.Begun = true
 		ld.mustShow = l.record.received()
 	}
 	l.st.r.changedLoads()
 	l.mu.Unlock()
-	l.srv.replace(p.info)
 	l.progress(ld, "reading")
-	if !begun {
-		if err := l.marker(p.table, ld, change.SnapshotBegin, x); err != nil {
-			return err
-		}
-	}
 	return l.commit(x)
 }
 

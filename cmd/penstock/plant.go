@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -147,8 +148,7 @@ func (rt *plant) openSources(ctx context.Context) error {
 		}
 		rt.sources[block.Name] = &reading{database: src, name: block.Name, writer: w, stats: capture.NewStats()}
 		err = src.Check(ctx, w.Resume())
-		var unreachable net.Error
-		if w.Resume() != nil && errors.As(err, &unreachable) {
+		if w.Resume() != nil && unreachable(err) {
 			slog.Warn("source does not answer; capture goes on when it does", "source", block.Name, "error", err)
 			if err := rt.recall(ctx, block.Name); err != nil {
 				return err
@@ -162,6 +162,12 @@ func (rt *plant) openSources(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// unreachable tells whether an error is the network's, or a server's that broke the connection off.
+func unreachable(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // openEngine compiles the pipelines and opens the sink. The diagnostics say what stands in the way.
