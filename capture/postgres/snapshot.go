@@ -92,6 +92,10 @@ type loader struct {
 	waiting atomic.Int32  // len(items)
 	poke    chan struct{} // asks the server where its stream is
 
+	// showing is held from looking at the loads until Status has what was seen, so that nothing older comes after it.
+	// It is taken before mu.
+	showing sync.Mutex
+
 	mu       sync.Mutex
 	changed  chan struct{} // closed when there may be work
 	items    []*item
@@ -431,6 +435,8 @@ func (ld *load) state() string {
 
 // setState tells how the session stands.
 func (l *loader) setState() {
+	l.showing.Lock()
+	defer l.showing.Unlock()
 	l.mu.Lock()
 	left := 0
 	for _, ld := range l.loads {
@@ -450,9 +456,15 @@ func (l *loader) setState() {
 	}
 }
 
-// progress shows how far a load is.
-func (l *loader) progress(ld *load, state string) {
+// progress shows how far a load is; ended is the state of one that has ended.
+func (l *loader) progress(ld *load, ended string) {
+	l.showing.Lock()
+	defer l.showing.Unlock()
 	l.mu.Lock()
+	state := ended
+	if !ld.ended {
+		state = ld.state()
+	}
 	name, rows, bytes := ld.name, ld.Rows, ld.Bytes
 	rate := 0.0
 	if d := time.Since(ld.since).Seconds(); d > 0 {

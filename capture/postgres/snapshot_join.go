@@ -141,7 +141,7 @@ func (l *loader) joinTables(ctx context.Context) error {
 			l.s.take(l.st.r, info, foreign)
 			if n := len(l.st.r.Loads); n > 0 && l.st.r.Loads[n-1].Table == info.oid {
 				l.add(l.st.r.Loads[n-1])
-				l.progress(l.st.r.Loads[n-1], "pending")
+				l.progress(l.st.r.Loads[n-1], "done")
 			}
 			l.setState()
 			return l.commit(x)

@@ -147,7 +147,7 @@ func (l *loader) emit(c *chunk, hidden *touchedTable, x uint64) (left [][]string
 	c.load.Bytes += bytes
 	l.st.r.changedLoads()
 	l.mu.Unlock()
-	l.progress(c.load, "reading")
+	l.progress(c.load, "done")
 	return left, nil
 }
 

@@ -120,7 +120,7 @@ func (l *loader) serve(ctx context.Context, q *request) error {
 			l.mu.Unlock()
 		}
 		if q.action != SnapshotCancel {
-			l.progress(ld, ld.state())
+			l.progress(ld, "done")
 		}
 		l.setState()
 		if err := l.commit(x); err != nil {

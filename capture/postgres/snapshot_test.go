@@ -447,6 +447,11 @@ func TestSnapshotWishes(t *testing.T) {
 	}
 	state := func(want string) {
 		t.Helper()
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("wanted %s: %+v, markers %v", want, src.Status(), markers(log, "shop.public.items"))
+			}
+		})
 		capturetest.Poll(t, "state "+want, func() bool { return src.Status().Tables[0].Snapshot == want })
 	}
 	checkError(t, src.Snapshot(t.Context(), "pause", "public.items"), []string{"no snapshot of table public.items runs"})
@@ -486,7 +491,8 @@ func TestSnapshotWishes(t *testing.T) {
 	if err := log.Flush(t.Context(), resume); err != nil {
 		t.Fatal(err)
 	}
-	h.Start(t, log).Streaming(t)
+	h.Start(t, log)
+	capturetest.Poll(t, "the kept wish's markers", func() bool { return len(markers(log, topic)) >= len(ends)+2 })
 	diff(t, markers(log, topic), append(ends, "snapshot_begin false", "snapshot_end false"))
 }
 

@@ -238,7 +238,7 @@ func (l *loader) start(ld *load, p *plan, x uint64) error {
 	}
 	l.st.r.changedLoads()
 	l.mu.Unlock()
-	l.progress(ld, "reading")
+	l.progress(ld, "done")
 	return l.commit(x)
 }
 
@@ -347,17 +347,21 @@ func (l *loader) readRange(ctx context.Context, rd *reader, ld *load, from *keyR
 	l.mu.Lock()
 	low, p := from.Last, ld.plan
 	l.mu.Unlock()
+	stopped := func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return ld.Paused || ld.ended || !from.taken || !slices.Contains(ld.Ranges, from)
+	}
 	for more := true; ; {
-		if err := l.pace(ctx); err != nil {
+		if err := l.pace(ctx, stopped); err != nil {
 			return err
 		}
 		l.mu.Lock()
-		stopped := ld.Paused || ld.ended || !from.taken || !slices.Contains(ld.Ranges, from)
 		limit := ld.limit
 		flight := len(from.flight)
 		l.mu.Unlock()
 		switch {
-		case stopped:
+		case stopped():
 			return errPaused
 		case more && flight < ahead:
 			c := &chunk{load: ld, from: from, plan: p, low: low, high: from.High, limit: limit, verdict: make(chan verdict, 1)}
@@ -475,15 +479,15 @@ func (l *loader) offer(c *chunk) {
 	l.submit(&item{min: minimum, run: func(x uint64) error { return l.publish(c, x) }})
 }
 
-// pace waits while whoever takes the events in asks for that.
-func (l *loader) pace(ctx context.Context) error {
+// pace waits while whoever takes the events in asks for that, and the load is not stopped.
+func (l *loader) pace(ctx context.Context, stopped func() bool) error {
 	hold := l.s.hold.Load()
 	if hold == nil {
 		return nil
 	}
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
-	for (*hold)() {
+	for (*hold)() && !stopped() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
