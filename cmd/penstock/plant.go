@@ -202,7 +202,7 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 			schedule = pipe.Run
 		}
 		prog := programs[pipe.Name]
-		if rt.part == partSink { // where capture runs too, it sees a new version before
+		if rt.part == partSink && rt.running { // where capture runs too, it sees a new version before
 			prog.moved = func(t *change.Table) { rt.watch.table(pipe.From.Source, t) }
 		}
 		rt.topics[pipe.Name] = prog.table.Topic
@@ -220,6 +220,9 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 		}
 		spec.Schedule, spec.Rows = schedule, rt.rowsOf(pipe, prog.table)
 		opts.Pipelines = append(opts.Pipelines, spec)
+	}
+	if rt.running { // events that were put off are evaluated while the engine opens
+		rt.watch = newSchemaWatch(rt.project)
 	}
 	rt.engine, err = sink.New(ctx, opts)
 	return err

@@ -132,7 +132,9 @@ func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) er
 	if err := c.refuse(p); err != nil {
 		return err
 	}
-	rt.watch = newSchemaWatch(p)
+	if rt.watch == nil {
+		rt.watch = newSchemaWatch(p)
+	}
 	rt.openAlerts()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
