@@ -44,9 +44,9 @@ func (p *Pipeline) backfill() Backfill {
 
 // ApproveBackfill lets a pipeline have the rows that are there.
 func (e *Engine) ApproveBackfill(ctx context.Context, pipeline string) error {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return fmt.Errorf("there is no pipeline %q", pipeline)
+	p, err := e.find(pipeline)
+	if err != nil {
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,9 +60,9 @@ func (e *Engine) ApproveBackfill(ctx context.Context, pipeline string) error {
 
 // Backfilled notes that the rows that are there are on their way, or not wanted.
 func (e *Engine) Backfilled(ctx context.Context, pipeline string) error {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return fmt.Errorf("there is no pipeline %q", pipeline)
+	p, err := e.find(pipeline)
+	if err != nil {
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

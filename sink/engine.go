@@ -112,6 +112,14 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 // Pipeline returns the pipeline of that name, nil for none. It takes in its topic's messages.
 func (e *Engine) Pipeline(name string) *Pipeline { return e.pipelines[name] }
 
+// find returns a pipeline by name, or an error that says that there is none.
+func (e *Engine) find(name string) (*Pipeline, error) {
+	if p := e.pipelines[name]; p != nil {
+		return p, nil
+	}
+	return nil, fmt.Errorf("there is no pipeline %q", name)
+}
+
 // Run sends what is wanted to the apps until ctx ends (nil) or the state can't be
 // written. When ctx ends, calls under way may finish within Options.Grace.
 func (e *Engine) Run(ctx context.Context) error {

@@ -86,9 +86,9 @@ func (u *unit) bar(key []byte) error {
 // Forget purges what is kept of a source key: the shadow, what waits to be sent, the quarantine, notes and history. With
 // erase the app erases its record for good first. Events of the key are passed over from then on. Forgetting again is no error.
 func (e *Engine) Forget(ctx context.Context, pipeline string, key []byte, erase bool) (done Forgotten, err error) {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return done, fmt.Errorf("forget: there is no pipeline %q", pipeline)
+	p, err := e.find(pipeline)
+	if err != nil {
+		return done, fmt.Errorf("forget: %w", err)
 	}
 	done.Pipeline = pipeline
 	if erase {

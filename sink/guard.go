@@ -138,9 +138,9 @@ func (e *Engine) Guards() []GuardStop {
 // Approve lets through what a listed guard held back when it was listed, and nothing queued
 // or changed since. It returns how many that is.
 func (e *Engine) Approve(ctx context.Context, stop GuardStop) (int64, error) {
-	p := e.pipelines[stop.Pipeline]
-	if p == nil {
-		return 0, fmt.Errorf("approve: there is no pipeline %q", stop.Pipeline)
+	p, err := e.find(stop.Pipeline)
+	if err != nil {
+		return 0, fmt.Errorf("approve: %w", err)
 	}
 	moves := [][2]state.Queue{{state.Guarded, state.QueueOf(state.Delete, state.Live, true)}}
 	if stop.Kind != "truncate" {
@@ -159,7 +159,7 @@ func (e *Engine) Approve(ctx context.Context, stop GuardStop) (int64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var total int64
-	err := p.update(ctx, "", "", func(u *unit) error {
+	err = p.update(ctx, "", "", func(u *unit) error {
 		for _, m := range moves {
 			n, err := u.tx.Requeue(p.id, m[0], m[1], stop.Seen)
 			if err != nil {

@@ -3,7 +3,6 @@ package sink
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"math"
 	"time"
 
@@ -200,9 +199,9 @@ type FieldChange struct {
 // History hands over up to limit changes of the record that a source key has now, or if there is none of those that had
 // it, newest first. False: the pipeline knows no such key.
 func (e *Engine) History(ctx context.Context, pipeline string, key []byte, limit int, f func(RecordChange) error) (found bool, err error) {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return false, fmt.Errorf("there is no pipeline %q", pipeline)
+	p, err := e.find(pipeline)
+	if err != nil {
+		return false, err
 	}
 	var out []RecordChange
 	err = e.o.Store.View(ctx, func(tx state.Tx) error {
@@ -236,9 +235,9 @@ func (e *Engine) History(ctx context.Context, pipeline string, key []byte, limit
 
 // Changes hands over a pipeline's last changes, up to limit, newest first.
 func (e *Engine) Changes(ctx context.Context, pipeline string, limit int, f func(RecordChange) error) error {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return fmt.Errorf("there is no pipeline %q", pipeline)
+	p, err := e.find(pipeline)
+	if err != nil {
+		return err
 	}
 	return p.scanHistory(ctx, func(at int64, c *state.Changed) error {
 		if limit == 0 {

@@ -63,13 +63,13 @@ func (e *Engine) Holds(ctx context.Context, pipeline string, f func(Hold) error)
 
 // Resolve ends a hold: the record is made anew in the app, or forgotten: its row's changes are not sent any more.
 func (e *Engine) Resolve(ctx context.Context, h Hold, recreate bool) error {
-	p := e.pipelines[h.Pipeline]
-	if p == nil {
-		return fmt.Errorf("resolve: there is no pipeline %q", h.Pipeline)
+	p, err := e.find(h.Pipeline)
+	if err != nil {
+		return fmt.Errorf("resolve: %w", err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.update(ctx, "", "", func(u *unit) error {
+	err = p.update(ctx, "", "", func(u *unit) error {
 		r, err := u.record(h.Record)
 		if err != nil {
 			return err

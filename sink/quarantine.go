@@ -268,9 +268,9 @@ func (e *Engine) Drop(ctx context.Context, pipeline string, id int64, why string
 }
 
 func (e *Engine) again(ctx context.Context, pipeline string, id int64, verb string, f func(*Pipeline, *unit, *state.Quarantine, *rec, *taken) error) error {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return fmt.Errorf("%s: there is no pipeline %q", verb, pipeline)
+	p, err := e.find(pipeline)
+	if err != nil {
+		return fmt.Errorf("%s: %w", verb, err)
 	}
 	var q *state.Quarantine
 	find := func(tx state.Tx) (err error) {
@@ -291,7 +291,7 @@ func (e *Engine) again(ctx context.Context, pipeline string, id int64, verb stri
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.update(ctx, "", "", func(u *unit) error {
+	err = p.update(ctx, "", "", func(u *unit) error {
 		if err := find(u.tx); err != nil {
 			return err
 		}

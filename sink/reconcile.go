@@ -145,9 +145,9 @@ func (b bits) has(n int64) bool { return n/64 < int64(len(b)) && b[n/64]&(1<<(n%
 // the app has. What is on its way is no drift. It changes nothing, unless it is to repair: then what drifts becomes
 // wanted again, and is sent as any change is.
 func (e *Engine) Reconcile(ctx context.Context, pipeline string, o ReconcileOptions) (*Reconciled, error) {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return nil, fmt.Errorf("reconcile: there is no pipeline %q", pipeline)
+	p, err := e.find(pipeline)
+	if err != nil {
+		return nil, fmt.Errorf("reconcile: %w", err)
 	}
 	if !p.reconciling.CompareAndSwap(false, true) {
 		return nil, fmt.Errorf("reconcile %s: it is being reconciled already", pipeline)

@@ -143,9 +143,9 @@ func (p *Pipeline) idleSince(since time.Time) bool {
 
 // Pause stops sending for one pipeline, durably, or lets it go on; taking in goes on in any case, and calls under way end.
 func (e *Engine) Pause(ctx context.Context, pipeline string, paused bool) error {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return fmt.Errorf("there is no pipeline %q", pipeline)
+	p, err := e.find(pipeline)
+	if err != nil {
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -167,9 +167,9 @@ func (e *Engine) Pause(ctx context.Context, pipeline string, paused bool) error 
 
 // RunNow begins a run of a pipeline's schedule; when no process runs, the next one begins with it.
 func (e *Engine) RunNow(ctx context.Context, pipeline string) error {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return fmt.Errorf("there is no pipeline %q", pipeline)
+	p, err := e.find(pipeline)
+	if err != nil {
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

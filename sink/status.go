@@ -161,9 +161,9 @@ func (p Progress) CaughtUp() bool { return p.TakenIn && p.Waiting == 0 }
 
 // Progress compares a pipeline with a goal: the next offset of each partition.
 func (e *Engine) Progress(pipeline string, goal map[int]int64) (Progress, error) {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return Progress{}, fmt.Errorf("there is no pipeline %q", pipeline)
+	p, err := e.find(pipeline)
+	if err != nil {
+		return Progress{}, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -194,9 +194,9 @@ func (e *LedgerError) Error() string { return e.text }
 
 // Recount counts the ledgers anew from what is kept and returns a *LedgerError that says where they differ.
 func (e *Engine) Recount(ctx context.Context, pipeline string) error {
-	p := e.pipelines[pipeline]
-	if p == nil {
-		return fmt.Errorf("recount: there is no pipeline %q", pipeline)
+	p, err := e.find(pipeline)
+	if err != nil {
+		return fmt.Errorf("recount: %w", err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,7 +205,7 @@ func (e *Engine) Recount(ctx context.Context, pipeline string) error {
 	}
 	var have state.Ledger
 	wanted := map[int64]*state.Pending{}
-	err := e.o.Store.View(ctx, func(tx state.Tx) error {
+	err = e.o.Store.View(ctx, func(tx state.Tx) error {
 		count := func(w *state.Pending) {
 			switch {
 			case w.Queue == state.Held || w.Queue == state.Guarded:
