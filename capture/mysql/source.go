@@ -43,8 +43,8 @@ func Open(cfg *Config, name string, log *slog.Logger) (*Source, error) {
 	return s, nil
 }
 
-// Describe returns the captured tables as they are now, sorted by name.
-func (s *Source) Describe(ctx context.Context) ([]*change.Table, error) {
+// declared asks the server for the captured tables.
+func (s *Source) declared(ctx context.Context) ([]*declaration, error) {
 	session, err := s.address.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -54,7 +54,12 @@ func (s *Source) Describe(ctx context.Context) ([]*change.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	declared, err := declarations(session, f, s.selected)
+	return declarations(session, f, s.selected)
+}
+
+// Describe returns the captured tables as they are now, sorted by name.
+func (s *Source) Describe(ctx context.Context) ([]*change.Table, error) {
+	declared, err := s.declared(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -74,16 +79,7 @@ func (s *Source) Describe(ctx context.Context) ([]*change.Table, error) {
 // Estimates says of the captured tables about how many rows they have, as the server's
 // statistics do.
 func (s *Source) Estimates(ctx context.Context) (map[string]int64, error) {
-	session, err := s.address.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer session.close()
-	f, err := s.readFacts(session)
-	if err != nil {
-		return nil, err
-	}
-	declared, err := declarations(session, f, s.selected)
+	declared, err := s.declared(ctx)
 	if err != nil {
 		return nil, err
 	}

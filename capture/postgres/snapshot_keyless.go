@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/penstock-cdc/penstock/capture"
@@ -164,15 +163,7 @@ func (rd *reading) table(srv *server, info *relationInfo, final bool) (*change.T
 
 // copyStatement reads a table.
 func copyStatement(info *relationInfo, m *relationMessage, where string) string {
-	columns := make([]string, len(m.columns))
-	for i, c := range m.columns {
-		columns[i] = quoteIdentifier(c.name)
-	}
-	only := "ONLY "
-	if info.partitioned {
-		only = ""
-	}
-	statement := "COPY (SELECT " + strings.Join(columns, ", ") + " FROM " + only + info.sql()
+	statement := "COPY (" + selectRows(info, m)
 	if where != "" {
 		statement += " WHERE (" + where + "\n)"
 	}
