@@ -1,9 +1,11 @@
 package sink
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -35,6 +37,7 @@ func (d *dispatcher) pushAll(ctx context.Context, f *flight, l Limits) {
 			groups[it.action] = append(groups[it.action], it)
 		}
 	}
+	groups[Upsert] = oneOfKey(groups[Upsert])
 	for action, items := range groups {
 		for len(items) > 0 {
 			n := min(len(items), l.Batch)
@@ -44,6 +47,27 @@ func (d *dispatcher) pushAll(ctx context.Context, f *flight, l Limits) {
 			items = items[n:]
 		}
 	}
+}
+
+var errSameKey = errors.New("a newer change creates a record with the same key")
+
+// oneOfKey leaves of creates with one key the one with the newest event: the other row's has another key by now, and
+// its own event is on the way. It is tried again.
+func oneOfKey(items []*item) []*item {
+	newest := map[string]*item{}
+	for _, it := range items {
+		key := it.key().Text()
+		other := newest[key]
+		if other == nil || bytes.Compare(it.want.EventID[:], other.want.EventID[:]) > 0 {
+			newest[key] = it
+		} else {
+			other = it
+		}
+		if other != nil {
+			other.state, other.result.Err = failed, errSameKey
+		}
+	}
+	return slices.DeleteFunc(items, func(it *item) bool { return it.state == failed })
 }
 
 // plan works out what to send for an item; false: there is nothing to send.

@@ -74,10 +74,7 @@ func (u *unit) isSet(r *rec, w state.Want) bool {
 // staySet leaves a record as it is; what was wanted of its row since is not.
 func (u *unit) staySet(r *rec) error {
 	u.dropPending(r)
-	if err := u.leaves(r, change.Value{}); err != nil {
-		return err
-	}
-	return u.gaveUp(r, r.sh.AppKey)
+	return u.leaves(r, change.Value{})
 }
 
 // kept tells whether a record is in the app without its row, for `action = "set"`.
@@ -109,7 +106,8 @@ func (p *Pipeline) wasSet(s *state.Shadow, field int) bool {
 	return s.Marked != state.Unmarked && (slices.ContainsFunc(p.spec.SetOnDelete, named) || slices.ContainsFunc(p.spec.SetOnLeave, named))
 }
 
-// wasSet brings a record up to fields that were set. Its key stays noted while the app has it without a row.
+// wasSet brings a record up to fields that were set. The key is not among them: the keys that the app may have for it
+// stay noted, but where it was looked for and found.
 func (u *unit) wasSet(r *rec, it *item) error {
 	if ok, err := u.own(r, it); !ok {
 		return err
@@ -141,8 +139,10 @@ func (u *unit) wasSet(r *rec, it *item) error {
 		s.Marked = state.MarkLeft
 	}
 	r.dirtySh = true
-	if err := u.gaveUp(r, s.AppKey); err != nil {
-		return err
+	if !it.found.IsNull() {
+		if err := u.gaveUp(r, s.AppKey); err != nil {
+			return err
+		}
 	}
 	return u.rekind(r)
 }
