@@ -145,11 +145,37 @@ Nothing is changed anywhere, and it may be used while penstock runs. No values a
 	return cmd
 }
 
+// dryRun says what a run would do once it has caught up, after the checks that a run begins with. It is a plan: what a run
+// brings about in the end is what the tables say now, and a slot that is read is one that capture can't have.
+func (c *cli) dryRun(ctx context.Context, dir string) error {
+	p := c.load(dir)
+	if p.diags.HasErrors() {
+		return c.refuse(p)
+	}
+	failures := p.checkSources(ctx)
+	if p.diags.HasErrors() {
+		return c.refuse(p)
+	}
+	if err := errors.Join(failures...); err != nil {
+		return err
+	}
+	err := c.planProject(ctx, p, planOptions{})
+	if ctx.Err() != nil {
+		return &exit{exitInterrupted, errors.New("interrupted; nothing was changed")}
+	}
+	return err
+}
+
 func (c *cli) plan(ctx context.Context, dir string, o planOptions) error {
 	p := c.load(dir)
 	if p.diags.HasErrors() {
 		return c.refuse(p)
 	}
+	return c.planProject(ctx, p, o)
+}
+
+// planProject plans the pipelines of a project that has no errors so far.
+func (c *cli) planProject(ctx context.Context, p *project, o planOptions) error {
 	if o.pipeline != "" && p.Project.Pipeline(o.pipeline) == nil {
 		return p.unknownPipeline(o.pipeline)
 	}

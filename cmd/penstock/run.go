@@ -16,14 +16,24 @@ import (
 
 func (c *cli) runCommand() *cobra.Command {
 	var o runOptions
+	var dry bool
 	cmd := &cobra.Command{
 		Use: "run [DIR]", Short: "Everything in one process until stopped", Args: cobra.MaximumNArgs(1),
 		Long: `Capture the sources, keep the log and push into the apps, in one process, until stopped.
 
 With --until-caught-up the goal is what was committed at the sources when it started (and the snapshot): that is delivered or accounted for,
 then a summary is printed and the command ends with 0, or with 3 when records are quarantined, held, stopped by a guard or wait in a paused pipeline.
-Schedules are not waited for: what is taken in is sent.`,
+Schedules are not waited for: what is taken in is sent.
+
+With --dry-run nothing is sent and nothing is kept: sources and apps are read, and for each pipeline it is said what would be created, changed, archived
+and rejected, in how many calls and minutes, and what the guards would say. Then it ends.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if dry {
+				if o != (runOptions{untilCaughtUp: o.untilCaughtUp}) {
+					return &exit{exitUsage, errors.New("--dry-run starts nothing: leave out --plan, --timeout and --adopt")}
+				}
+				return c.dryRun(cmd.Context(), folder(args))
+			}
 			if o.timeout != 0 && !o.untilCaughtUp {
 				return &exit{exitUsage, errors.New("--timeout goes with --until-caught-up")}
 			}
@@ -33,6 +43,7 @@ Schedules are not waited for: what is taken in is sent.`,
 	cmd.Flags().BoolVar(&o.untilCaughtUp, "until-caught-up", false, "end when what is at the sources now is in the apps or accounted for")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "with --until-caught-up: give up after this long, naming what waits")
 	cmd.Flags().StringVar(&o.plan, "plan", "", "start only if pipelines, schemas and state are as they were when penstock plan --out wrote this file")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what the run would do, as penstock plan does, and do nothing")
 	o.adoptFlag(cmd)
 	return cmd
 }

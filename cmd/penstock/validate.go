@@ -83,6 +83,34 @@ func (p *project) shown() hcl.Diagnostics {
 // checkLive checks sources, apps and pipelines against what is there. What is wrong in
 // the configuration becomes diagnostics of the project; the rest is returned.
 func (p *project) checkLive(ctx context.Context) (failures []error) {
+	failures = p.checkSources(ctx)
+	for _, block := range p.Apps {
+		if p.apps[block.Name] == nil {
+			continue
+		}
+		limit, cancel := context.WithTimeout(ctx, 30*time.Second)
+		if err := p.apps[block.Name].Ping(limit); err != nil {
+			p.diags = append(p.diags, config.Errorf("E0403", block.Range.Ptr(), fmt.Sprintf("App %q does not answer", block.Name), err.Error()))
+			delete(p.apps, block.Name)
+		}
+		cancel()
+	}
+	for name := range p.sources {
+		if p.tables[name] == nil {
+			delete(p.sources, name) // its pipelines can't be checked
+		}
+	}
+	programs, err := p.compile(ctx, p.live, func(string, string) bool { return false })
+	if err != nil {
+		failures = append(failures, err)
+	}
+	p.cases(programs)
+	return failures
+}
+
+// checkSources checks the sources and describes their tables, writing nothing. What is wrong with their settings becomes
+// diagnostics; the rest is returned.
+func (p *project) checkSources(ctx context.Context) (failures []error) {
 	for _, block := range p.Sources {
 		src := p.sources[block.Name]
 		if src == nil {
@@ -110,27 +138,6 @@ func (p *project) checkLive(ctx context.Context) (failures []error) {
 		}
 		cancel()
 	}
-	for _, block := range p.Apps {
-		if p.apps[block.Name] == nil {
-			continue
-		}
-		limit, cancel := context.WithTimeout(ctx, 30*time.Second)
-		if err := p.apps[block.Name].Ping(limit); err != nil {
-			p.diags = append(p.diags, config.Errorf("E0403", block.Range.Ptr(), fmt.Sprintf("App %q does not answer", block.Name), err.Error()))
-			delete(p.apps, block.Name)
-		}
-		cancel()
-	}
-	for name := range p.sources {
-		if p.tables[name] == nil {
-			delete(p.sources, name) // its pipelines can't be checked
-		}
-	}
-	programs, err := p.compile(ctx, p.live, func(string, string) bool { return false })
-	if err != nil {
-		failures = append(failures, err)
-	}
-	p.cases(programs)
 	return failures
 }
 
