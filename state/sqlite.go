@@ -12,6 +12,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/penstock-cdc/penstock/disk"
 )
 
 // checkpointAt is the size of the write-ahead log, in bytes, at which it is copied into
@@ -263,11 +265,11 @@ func (s *SQLite) Space() error {
 		return s.space
 	}
 	s.spaceAt, s.space = time.Now(), nil
-	free, err := freeSpace(filepath.Dir(s.path))
+	free, err := disk.Free(filepath.Dir(s.path))
 	if err != nil {
 		return nil //nolint:nilerr // a file system that does not say: writing itself will
 	}
-	if free < s.reserve {
+	if free < uint64(s.reserve) {
 		s.space = fmt.Errorf("disk of %s has %d MiB free, less than the reserve of %d MiB: taking in has stopped, make room", s.path, free>>20, s.reserve>>20)
 	}
 	return s.space

@@ -20,6 +20,7 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/disk"
 )
 
 // EmbeddedOptions are the settings of the embedded log; the zero value of each but
@@ -422,7 +423,7 @@ func (e *Embedded) damage(err error) error {
 		case 11, 26: // SQLITE_CORRUPT, SQLITE_NOTADB
 			return &DamageError{Missing: e.opts.Path + " does not have the form of a database any more", Fix: fixBackup, Err: err}
 		case 13: // SQLITE_FULL
-			free, _ := diskFree(filepath.Dir(e.opts.Path))
+			free, _ := disk.Free(filepath.Dir(e.opts.Path))
 			return errors.Join(&DiskFullError{Path: e.opts.Path, Free: free, Reserve: e.opts.Reserve}, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/disk"
 )
 
 // sum is the checksum of the lane's entry. Called with mu, or before it is shared.
@@ -416,7 +417,7 @@ func (w *embeddedWriter) Close() error {
 
 // reserve refuses a write that would eat into the disk's reserve.
 func (e *Embedded) reserve(size uint64) error {
-	free, err := diskFree(filepath.Dir(e.opts.Path))
+	free, err := disk.Free(filepath.Dir(e.opts.Path))
 	if err != nil {
 		return e.fail(fmt.Errorf("look at the disk: %w", err))
 	}

@@ -101,3 +101,35 @@ func TestPages(t *testing.T) {
 		}
 	}
 }
+
+// TestPagesByText reads more than one page by a key of two columns, one of them text in the database's own order.
+func TestPagesByText(t *testing.T) {
+	d := newDatabase(t, "postgres18")
+	d.exec(t, "CREATE TABLE items (region text, id bigint, note text, PRIMARY KEY (region, id))",
+		"INSERT INTO items SELECT CASE WHEN n % 3 = 0 THEN 'it''s' WHEN n % 3 = 1 THEN 'B' ELSE 'a' END, n, NULL FROM generate_series(1, 2500) n")
+	next, done, err := d.open(t, d.config()).Pages(t.Context(), "public.items")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	seen := map[string]int{}
+	for n := 1000; n == 1000; {
+		if n, err = next(t.Context(), 1000, func(table *change.Table, row change.Row) error {
+			if len(table.Columns) != 3 || !row[2].IsNull() {
+				return fmt.Errorf("row %v", row)
+			}
+			seen[row[0].Text()+row[1].Text()]++
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := 1; n <= 2500; n++ {
+		if key := []string{"it's", "B", "a"}[n%3] + fmt.Sprint(n); seen[key] != 1 {
+			t.Fatalf("row %s was read %d times", key, seen[key])
+		}
+	}
+	if len(seen) != 2500 {
+		t.Errorf("%d rows, want 2500", len(seen))
+	}
+}

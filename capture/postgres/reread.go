@@ -105,3 +105,11 @@ func (s *Source) published(ctx context.Context, end uint64) (bool, error) {
 	at, err := pglogrepl.ParseLSN(rows[0][0])
 	return uint64(at) >= end, err
 }
+
+func keyNames(t *change.Table) string {
+	names := make([]string, len(t.Key))
+	for i, k := range t.Key {
+		names[i] = quoteIdentifier(t.Columns[k].Name)
+	}
+	return strings.Join(names, ", ")
+}

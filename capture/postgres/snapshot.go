@@ -9,9 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pglogrepl"
-
-	"github.com/penstock-cdc/penstock/capture"
 	"github.com/penstock-cdc/penstock/change"
 )
 
@@ -63,17 +60,6 @@ type load struct {
 	limit     int // rows of the next chunk
 	since     time.Time
 	sinceRows int64
-}
-
-// keyRange is a part of a table by its key: the rows above Last up to High. A nil High
-// is the end; Last moves as chunks are published.
-type keyRange struct {
-	Last []string `json:"last,omitempty"`
-	High []string `json:"high,omitempty"`
-	Done bool     `json:"done,omitempty"`
-
-	taken  bool
-	flight []*chunk // read and not published, or published before an earlier one
 }
 
 // maxAgain is how many keys a resume point keeps for being read again; a load with more
@@ -202,89 +188,6 @@ func (l *loader) ask() {
 	}
 }
 
-// The methods that the stream calls are no-ops on a nil loader.
-
-// begin notes the beginning of a transaction; of one in progress (Stream Start), of each
-// of its parts.
-func (l *loader) begin(xid uint32, inProgress bool) {
-	if l == nil || len(l.loads) == 0 && !inProgress {
-		return
-	}
-	t := l.record.of(xid)
-	if t.seen {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t.seen = true
-	for _, v := range l.horizon() {
-		t.seen = t.seen && v != nil && v.shows(xid)
-	}
-}
-
-// horizon returns snapshots that every chunk's is not older than one of; mu is held.
-func (l *loader) horizon() []*visibility {
-	all := []*visibility{l.latest}
-	for c := range l.chunks {
-		all = append(all, c.seen())
-	}
-	return all
-}
-
-// note notes that a transaction, named by its top-level id, changes a row. It is called
-// as the change is received, whether its transaction has committed or not.
-func (l *loader) note(xid uint32, r *relation, m *message) {
-	if l == nil || len(l.loads) == 0 {
-		return
-	}
-	ld := l.find(r.oid)
-	if ld == nil {
-		return
-	}
-	t := l.record.of(xid)
-	if len(r.keyPlaces) == 0 { // the key was dropped
-		t.table(r.oid).all = true
-		return
-	}
-	partial := m.kind == 'U' && r.partial(m.new)
-	moved := false
-	var ok bool
-	if m.oldKind != 0 {
-		if l.record.key, ok = appendKey(l.record.key[:0], r.keyPlaces, m.old, nil); ok && !t.seen {
-			t.table(r.oid).add(l.record.key, false)
-		}
-		moved = m.kind == 'U'
-	}
-	if m.kind == 'D' {
-		return
-	}
-	old := string(l.record.key)
-	if l.record.key, ok = appendKey(l.record.key[:0], r.keyPlaces, m.new, m.old); !ok {
-		return
-	}
-	if !t.seen {
-		t.table(r.oid).add(l.record.key, partial)
-	}
-	if moved && partial && old != string(l.record.key) {
-		l.again(ld, string(l.record.key))
-	}
-}
-
-// again notes a key that is to be read at the end.
-func (l *loader) again(ld *load, key string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if ld.again[key] {
-		return
-	}
-	ld.again[key] = true
-	ld.Again = append(ld.Again, keyTexts(key))
-	if len(ld.Again) > maxAgain {
-		l.restart(ld)
-	}
-	l.st.r.changedLoads()
-}
-
 // restart makes a load begin at the table's start again; mu is held.
 func (l *loader) restart(ld *load) {
 	for _, r := range ld.Ranges {
@@ -292,63 +195,6 @@ func (l *loader) restart(ld *load) {
 	}
 	ld.Ranges, ld.Again, ld.again, ld.plan, ld.Key = nil, nil, map[string]bool{}, nil, ""
 	l.st.r.changedLoads()
-}
-
-// drop gives up what was read of a range and not published; mu is held.
-func (l *loader) drop(r *keyRange) {
-	for _, c := range r.flight {
-		c.dead = true
-		delete(l.chunks, c)
-	}
-	r.flight, r.taken = nil, false
-}
-
-// truncated notes a TRUNCATE.
-func (l *loader) truncated(xid, oid uint32) {
-	if l == nil || len(l.loads) == 0 || l.find(oid) == nil {
-		return
-	}
-	if t := l.record.of(xid); !t.seen {
-		t.table(oid).truncated = true
-	}
-}
-
-// rolledBack notes that a part of a transaction in progress was rolled back: which rows
-// the rest has changed is not known any more. All of it: nothing remains.
-func (l *loader) rolledBack(xid, subxid uint32) {
-	if l == nil {
-		return
-	}
-	t := l.record.open[xid]
-	if t == nil {
-		return
-	}
-	if xid == subxid {
-		delete(l.record.open, xid)
-		return
-	}
-	for _, tt := range t.tables {
-		tt.all, tt.truncated, tt.keys = true, false, nil
-	}
-}
-
-// committed notes that a transaction's events have been emitted.
-func (l *loader) committed(xid uint32) {
-	if l != nil {
-		l.record.committed(xid)
-	}
-}
-
-// describedAs notes how the stream describes a table from here on.
-func (l *loader) describedAs(oid uint32, t *change.Table) {
-	if l == nil {
-		return
-	}
-	if ld := l.find(oid); ld != nil {
-		l.mu.Lock()
-		ld.described = t
-		l.mu.Unlock()
-	}
 }
 
 // boundary is called between two transactions, when all that was committed before x was
@@ -422,67 +268,6 @@ func (l *loader) end(ld *load) {
 	l.announce()
 }
 
-// state is what status shows.
-func (ld *load) state() string {
-	switch {
-	case ld.Paused:
-		return "paused"
-	case ld.Begun:
-		return "reading"
-	}
-	return "pending"
-}
-
-// setState tells how the session stands.
-func (l *loader) setState() {
-	l.showing.Lock()
-	defer l.showing.Unlock()
-	l.mu.Lock()
-	left := 0
-	for _, ld := range l.loads {
-		if !ld.Paused {
-			left++
-		}
-	}
-	joining := l.joining
-	l.mu.Unlock()
-	switch {
-	case left > 0:
-		l.s.setState("snapshot", fmt.Sprintf("%d tables left to load; changes are streamed meanwhile", left))
-	case joining:
-		l.s.setState("snapshot", "new tables are looked at")
-	default:
-		l.s.setState("streaming", "")
-	}
-}
-
-// progress shows how far a load is; ended is the state of one that has ended.
-func (l *loader) progress(ld *load, ended string) {
-	l.showing.Lock()
-	defer l.showing.Unlock()
-	l.mu.Lock()
-	state := ended
-	if !ld.ended {
-		state = ld.state()
-	}
-	name, rows, bytes := ld.name, ld.Rows, ld.Bytes
-	rate := 0.0
-	if d := time.Since(ld.since).Seconds(); d > 0 {
-		rate = float64(rows-ld.sinceRows) / d
-	}
-	l.mu.Unlock()
-	l.s.updateTable(name, func(st *capture.TableStatus) {
-		st.Snapshot, st.SnapshotRows, st.SnapshotBytes, st.SnapshotTotal = state, rows, bytes, max(st.SnapshotTotal, rows)
-		st.SnapshotLeft = 0
-		if state == "reading" && rate > 0 {
-			st.SnapshotLeft = time.Duration(float64(st.SnapshotTotal-rows) / rate * float64(time.Second))
-		}
-		if state == "done" {
-			st.SnapshotTotal = rows
-		}
-	})
-}
-
 // run has workers load tables until ctx ends.
 func (l *loader) run(ctx context.Context) {
 	l.setState()
@@ -497,74 +282,3 @@ func (l *loader) run(ctx context.Context) {
 
 // workers is how many sessions load tables.
 func (s *Source) workers() int { return cmp.Or(s.cfg.SnapshotWorkers, 2) }
-
-const (
-	nudgeInterval = 10 * time.Millisecond
-	// flushPatience is how long the WAL's end may wait for being flushed. What is not by
-	// then has no commit in it: those are flushed with the commit, or with
-	// synchronous_commit off within three wal_writer_delays.
-	flushPatience = 2 * time.Second
-)
-
-// nudge asks the server for its position while something waits for the stream.
-func (l *loader) nudge(ctx context.Context) {
-	ticker := time.NewTicker(nudgeInterval)
-	defer ticker.Stop()
-	var lowered time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if l.waiting.Load() == 0 {
-			continue
-		}
-		l.ask()
-		if time.Since(lowered) > flushPatience/2 && l.overdue() {
-			l.lower(ctx)
-			lowered = time.Now()
-		}
-	}
-}
-
-// overdue tells whether an item has waited for longer than commits may stay unflushed.
-func (l *loader) overdue() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.items, func(it *item) bool { return time.Since(it.since) > flushPatience && it.min > l.stuck[1] })
-}
-
-// lower takes the end of the flushed WAL for items that wait for one that is not flushed:
-// there the records of open transactions may stand that nobody waits for.
-func (l *loader) lower(ctx context.Context) {
-	conn, err := l.s.connect(ctx, false)
-	if err != nil {
-		return // the next round tries again
-	}
-	defer closeConn(conn)
-	l.mu.Lock()
-	var late []*item
-	for _, it := range l.items {
-		if time.Since(it.since) > flushPatience {
-			late = append(late, it)
-		}
-	}
-	l.mu.Unlock()
-	rows, err := query(ctx, conn, "SELECT pg_catalog.pg_current_wal_flush_lsn()")
-	if err != nil {
-		return
-	}
-	flushed, err := pglogrepl.ParseLSN(rows[0][0])
-	if err != nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, it := range late {
-		if it.min > uint64(flushed) {
-			l.stuck = [2]uint64{it.min, uint64(flushed)}
-			it.min = uint64(flushed)
-		}
-	}
-}

@@ -233,12 +233,8 @@ func (p *plan) compare(op string, key []string) string {
 
 // copyStatement reads the rows of a chunk, in the order of their key.
 func (p *plan) copyStatement(c *chunk, where string) string {
-	columns := make([]string, len(p.message.columns))
-	for i, col := range p.message.columns {
-		columns[i] = quoteIdentifier(col.name)
-	}
 	var b strings.Builder
-	b.WriteString("COPY (SELECT " + strings.Join(columns, ", ") + " FROM " + p.only + p.info.sql() + " WHERE true")
+	b.WriteString("COPY (" + selectRows(p.info, &p.message) + " WHERE true")
 	if c.keys != nil {
 		conditions := make([]string, len(c.keys))
 		for i, key := range c.keys {
@@ -269,4 +265,17 @@ func (p *plan) copyStatement(c *chunk, where string) string {
 func (p *plan) lockStatement() string {
 	return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE " + p.only + p.info.sql() + " IN ACCESS SHARE MODE; " +
 		"SELECT pg_catalog.pg_current_snapshot(), pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.current_setting('wal_block_size'), (" + signatureQuery + quoteLiteral(p.info.sql()) + "::pg_catalog.regclass); "
+}
+
+// selectRows is the beginning of a statement that reads a table's rows as the stream has them.
+func selectRows(info *relationInfo, m *relationMessage) string {
+	columns := make([]string, len(m.columns))
+	for i, c := range m.columns {
+		columns[i] = quoteIdentifier(c.name)
+	}
+	only := "ONLY "
+	if info.partitioned {
+		only = ""
+	}
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + only + info.sql()
 }

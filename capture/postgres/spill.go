@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/penstock-cdc/penstock/disk"
 )
 
 // spillReserve is how much of the disk stays free of transactions in progress: the log
@@ -27,7 +29,7 @@ type spillFolder struct {
 
 // newSpillFolder names the folder of a source in the data folder, "" for none.
 func newSpillFolder(dataDir, source string) *spillFolder {
-	f := &spillFolder{reserve: spillReserve, free: diskFree}
+	f := &spillFolder{reserve: spillReserve, free: disk.Free}
 	if dataDir != "" {
 		f.dir = filepath.Join(dataDir, "transactions", url.PathEscape(source))
 	}

@@ -34,8 +34,8 @@ func (rt *plant) rowsOf(pipe *config.Pipeline, table *change.Table) sink.Rows {
 		return nil
 	}
 	r := rows{rt, pipe, src, from, table}
-	if scan, ok := src.(scanner); ok {
-		return wholeTable{r, scan}
+	if p, ok := src.(pager); ok {
+		return wholeTable{r, p}
 	}
 	return r
 }
@@ -104,15 +104,10 @@ func message(encoder *change.Encoder, t *change.Table, row change.Row) (*sink.Me
 	return m, err
 }
 
-// scanner is a source that reads tables whole.
-type scanner interface {
-	Scan(ctx context.Context, table string, f func(*change.Table, change.Row) error) error
-}
-
 // wholeTable is rows of a source that reads tables whole.
 type wholeTable struct {
 	rows
-	scan scanner
+	pages pager
 }
 
 // A page ends at this many rows or bytes.
@@ -126,22 +121,35 @@ func (w wholeTable) Scan(ctx context.Context, each func([]*sink.Message) error) 
 	encoder := change.NewEncoder(w.src.Identity(version))
 	var page []*sink.Message
 	size := 0
-	if err := w.scan.Scan(ctx, w.table.QualifiedName(), func(t *change.Table, row change.Row) error {
-		m, err := message(encoder, t, row)
-		if err != nil {
-			return err
-		}
-		page = append(page, m)
-		if size += len(m.Value); len(page) < scanRows && size < scanBytes {
-			return nil
-		}
-		err = each(page)
-		page, size = nil, 0
-		return err
-	}); err != nil || len(page) == 0 {
+	next, done, err := w.pages.Pages(ctx, w.table.QualifiedName())
+	if err != nil {
 		return err
 	}
-	return each(page)
+	defer done()
+	for n := scanRows; n == scanRows; {
+		if n, err = next(ctx, scanRows, func(t *change.Table, row change.Row) error {
+			m, err := message(encoder, t, row)
+			if err != nil {
+				return err
+			}
+			page = append(page, m)
+			if size += len(m.Value); size < scanBytes {
+				return nil
+			}
+			err = each(page)
+			page, size = nil, 0
+			return err
+		}); err != nil {
+			return err
+		}
+		if len(page) > 0 {
+			if err := each(page); err != nil {
+				return err
+			}
+			page, size = nil, 0
+		}
+	}
+	return nil
 }
 
 // Find implements sink.Table.

@@ -1,11 +1,11 @@
 //go:build unix
 
-package postgres
+package disk
 
 import "golang.org/x/sys/unix"
 
-// diskFree returns how many bytes an ordinary user may still write to a folder's disk.
-func diskFree(dir string) (uint64, error) {
+// Free returns how many bytes an ordinary user may still write to the disk of a folder.
+func Free(dir string) (uint64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, err

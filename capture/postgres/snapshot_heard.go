@@ -1,0 +1,136 @@
+package postgres
+
+import (
+	"github.com/penstock-cdc/penstock/change"
+)
+
+// What the stream tells the loader as it reads; no-ops on a nil loader.
+
+// begin notes the beginning of a transaction; of one in progress (Stream Start), of each
+// of its parts.
+func (l *loader) begin(xid uint32, inProgress bool) {
+	if l == nil || len(l.loads) == 0 && !inProgress {
+		return
+	}
+	t := l.record.of(xid)
+	if t.seen {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t.seen = true
+	for _, v := range l.horizon() {
+		t.seen = t.seen && v != nil && v.shows(xid)
+	}
+}
+
+// horizon returns snapshots that every chunk's is not older than one of; mu is held.
+func (l *loader) horizon() []*visibility {
+	all := []*visibility{l.latest}
+	for c := range l.chunks {
+		all = append(all, c.seen())
+	}
+	return all
+}
+
+// note notes that a transaction, named by its top-level id, changes a row. It is called
+// as the change is received, whether its transaction has committed or not.
+func (l *loader) note(xid uint32, r *relation, m *message) {
+	if l == nil || len(l.loads) == 0 {
+		return
+	}
+	ld := l.find(r.oid)
+	if ld == nil {
+		return
+	}
+	t := l.record.of(xid)
+	if len(r.keyPlaces) == 0 { // the key was dropped
+		t.table(r.oid).all = true
+		return
+	}
+	partial := m.kind == 'U' && r.partial(m.new)
+	moved := false
+	var ok bool
+	if m.oldKind != 0 {
+		if l.record.key, ok = appendKey(l.record.key[:0], r.keyPlaces, m.old, nil); ok && !t.seen {
+			t.table(r.oid).add(l.record.key, false)
+		}
+		moved = m.kind == 'U'
+	}
+	if m.kind == 'D' {
+		return
+	}
+	old := string(l.record.key)
+	if l.record.key, ok = appendKey(l.record.key[:0], r.keyPlaces, m.new, m.old); !ok {
+		return
+	}
+	if !t.seen {
+		t.table(r.oid).add(l.record.key, partial)
+	}
+	if moved && partial && old != string(l.record.key) {
+		l.again(ld, string(l.record.key))
+	}
+}
+
+// again notes a key that is to be read at the end.
+func (l *loader) again(ld *load, key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ld.again[key] {
+		return
+	}
+	ld.again[key] = true
+	ld.Again = append(ld.Again, keyTexts(key))
+	if len(ld.Again) > maxAgain {
+		l.restart(ld)
+	}
+	l.st.r.changedLoads()
+}
+
+// truncated notes a TRUNCATE.
+func (l *loader) truncated(xid, oid uint32) {
+	if l == nil || len(l.loads) == 0 || l.find(oid) == nil {
+		return
+	}
+	if t := l.record.of(xid); !t.seen {
+		t.table(oid).truncated = true
+	}
+}
+
+// rolledBack notes that a part of a transaction in progress was rolled back: which rows
+// the rest has changed is not known any more. All of it: nothing remains.
+func (l *loader) rolledBack(xid, subxid uint32) {
+	if l == nil {
+		return
+	}
+	t := l.record.open[xid]
+	if t == nil {
+		return
+	}
+	if xid == subxid {
+		delete(l.record.open, xid)
+		return
+	}
+	for _, tt := range t.tables {
+		tt.all, tt.truncated, tt.keys = true, false, nil
+	}
+}
+
+// committed notes that a transaction's events have been emitted.
+func (l *loader) committed(xid uint32) {
+	if l != nil {
+		l.record.committed(xid)
+	}
+}
+
+// describedAs notes how the stream describes a table from here on.
+func (l *loader) describedAs(oid uint32, t *change.Table) {
+	if l == nil {
+		return
+	}
+	if ld := l.find(oid); ld != nil {
+		l.mu.Lock()
+		ld.described = t
+		l.mu.Unlock()
+	}
+}
