@@ -9,7 +9,7 @@ import (
 
 var numberFunctions = []*function{
 	{
-		name: "round", params: []param{{name: "number", types: numbers}, {name: "digits", types: intType}}, optional: 1, result: sameAsFirst,
+		name: "round", params: []param{{name: "number", types: numbers}, {name: "digits", types: intType}}, optional: 1, result: sameAsFirst, fails: []string{"overflow"},
 		call: func(w *Worker, a []value) value {
 			digits := int64(0)
 			if len(a) > 1 {
@@ -30,17 +30,17 @@ var numberFunctions = []*function{
 		doc:  "The smallest whole number that is not below.", examples: [][2]string{{`tostring(ceil(1.2))`, `"2"`}},
 	},
 	{
-		name: "abs", params: []param{{name: "number", types: numbers}}, result: sameAsFirst,
+		name: "abs", params: []param{{name: "number", types: numbers}}, result: sameAsFirst, fails: []string{"overflow"},
 		call: abs,
 		doc:  "Without its sign.", examples: [][2]string{{`abs(-3)`, `3`}},
 	},
 	{
-		name: "min", params: []param{{name: "value", types: ordered}}, variadic: true, unify: true, result: unified,
+		name: "min", params: []param{{name: "value", types: ordered}}, variadic: true, unify: true, result: unified, fails: []string{"bad_value"},
 		call: func(w *Worker, a []value) value { return w.extreme(a, -1) },
 		doc:  "The least of the values.", examples: [][2]string{{`min(3, 1, 2)`, `1`}},
 	},
 	{
-		name: "max", params: []param{{name: "value", types: ordered}}, variadic: true, unify: true, result: unified,
+		name: "max", params: []param{{name: "value", types: ordered}}, variadic: true, unify: true, result: unified, fails: []string{"bad_value"},
 		call: func(w *Worker, a []value) value { return w.extreme(a, 1) },
 		doc:  "The greatest of the values.", examples: [][2]string{{`max("a", "b")`, `"b"`}},
 	},
