@@ -15,7 +15,11 @@ import (
 // ask puts a question to the running process; when none runs, the project is opened
 // and answers it itself.
 func (c *cli) ask(ctx context.Context, dir, question string, in, out any) error {
-	p := c.load(dir)
+	return c.askOf(ctx, c.load(dir), question, in, out)
+}
+
+// askOf is ask of a project that is loaded.
+func (c *cli) askOf(ctx context.Context, p *project, question string, in, out any) error {
 	if p.diags.HasErrors() {
 		return c.refuse(p)
 	}

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -58,12 +56,6 @@ func (c *cli) initCommand() *cobra.Command {
 }
 
 func usage(format string, args ...any) error { return &exit{exitUsage, fmt.Errorf(format, args...)} }
-
-// drafted is a file to write.
-type drafted struct {
-	name string
-	text []byte
-}
 
 func (c *cli) initiate(ctx context.Context, dir string, in *initiation, stdin io.Reader) error {
 	if err := unused(dir); err != nil {
@@ -119,21 +111,6 @@ func (c *cli) initiate(ctx context.Context, dir string, in *initiation, stdin io
 }
 
 const dataFolder = "penstock-data"
-
-// unused refuses a folder that has a project or a part of one.
-func unused(dir string) error {
-	names, err := filepath.Glob(filepath.Join(dir, "*.hcl"))
-	if err != nil {
-		return fmt.Errorf("look into %s: %w", dir, err)
-	}
-	if _, err := os.Lstat(lockPath(dir)); err == nil {
-		names = append(names, lockPath(dir))
-	}
-	if len(names) > 0 {
-		return fmt.Errorf("nothing was written: %s is there already, and no file is written over; name another folder", names[0])
-	}
-	return nil
-}
 
 // settings are the project's, before its tables are known.
 func (in *initiation) settings() (*draft.Settings, error) {
@@ -219,62 +196,6 @@ func (in *initiation) estimates(ctx context.Context, s *draft.Settings) (map[str
 	return all, err
 }
 
-// chooseTables asks which tables; off a terminal it says how to name them.
-func (c *cli) chooseTables(all map[string]int64, in io.Reader, terminal bool) ([]string, error) {
-	names := sortedKeys(all)
-	rows := make([][]string, 0, len(names))
-	for i, name := range names {
-		estimate := "not known"
-		if all[name] >= 0 {
-			estimate = "about " + strconv.FormatInt(all[name], 10)
-		}
-		if c.json {
-			if err := c.line(map[string]any{"type": "table", "table": name, "rows": all[name]}); err != nil {
-				return nil, err
-			}
-		}
-		rows = append(rows, []string{strconv.Itoa(i + 1), name, estimate})
-	}
-	if !c.json {
-		if err := c.table([]string{"", "TABLE", "ROWS"}, rows); err != nil {
-			return nil, err
-		}
-	}
-	if !terminal || c.json {
-		return nil, usage("which tables? Name one with --table %s; the flag may be repeated", names[0])
-	}
-	answers := bufio.NewScanner(in)
-	for {
-		fmt.Fprint(c.out, "Which tables (numbers or names, with commas)? ")
-		if !answers.Scan() {
-			return nil, usage("no table was named: --table %s", names[0])
-		}
-		chosen, wrong := pick(names, answers.Text())
-		if wrong == "" && len(chosen) > 0 {
-			return chosen, nil
-		}
-		if wrong != "" {
-			fmt.Fprintf(c.out, "There is no table %q.\n", wrong)
-		}
-	}
-}
-
-// pick finds the names that an answer means, or says which word means none.
-func pick(names []string, answer string) (chosen []string, wrong string) {
-	for _, word := range strings.FieldsFunc(answer, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
-		if n, err := strconv.Atoi(word); err == nil && n > 0 && n <= len(names) {
-			word = names[n-1]
-		}
-		if !slices.Contains(names, word) {
-			return nil, word
-		}
-		if !slices.Contains(chosen, word) {
-			chosen = append(chosen, word)
-		}
-	}
-	return chosen, ""
-}
-
 // describe fills in the tables and their objects.
 func (in *initiation) describe(ctx context.Context, s *draft.Settings) error {
 	var lines strings.Builder
@@ -305,7 +226,7 @@ func (in *initiation) describe(ctx context.Context, s *draft.Settings) error {
 		by[object] = name
 		fmt.Fprintf(&lines, "table %q { name = %s }\n", alias, draft.Quote(name))
 		s.Tables = append(s.Tables, draft.Table{Alias: alias, Name: name})
-		app, err := in.object1(ctx, object)
+		app, err := in.appObject(ctx, object)
 		if err != nil {
 			return err
 		}
@@ -333,8 +254,8 @@ func (in *initiation) describe(ctx context.Context, s *draft.Settings) error {
 	return nil
 }
 
-// object1 asks the app for an object.
-func (in *initiation) object1(ctx context.Context, object string) (*sink.Object, error) {
+// appObject asks the app for an object.
+func (in *initiation) appObject(ctx context.Context, object string) (*sink.Object, error) {
 	text := "token = token\n"
 	values := map[string]string{"token": os.Getenv(in.tokenVariable)}
 	if in.baseURL != "" {
@@ -357,101 +278,6 @@ func (in *initiation) object1(ctx context.Context, object string) (*sink.Object,
 	}
 	found.Name = object
 	return &found, nil
-}
-
-// lockOf is the lock of a drafted project: with the key fields that are still to be made.
-func lockOf(s *draft.Settings, pipelines []*draft.Pipeline) *schema.Lock {
-	src, app := &schema.Source{Kind: s.SourceKind}, &schema.App{Kind: s.AppKind, Objects: map[string]*schema.Object{}}
-	for i := range s.Tables {
-		t := &s.Tables[i]
-		src.Tables = append(src.Tables, schema.TableOf(t.Table))
-		if pipelines[i].Missing {
-			t.Object.Fields = append(t.Object.Fields, draft.KeyField(pipelines[i].Key, t.Object))
-		}
-		app.Objects[t.Object.Name] = schema.ObjectOf(t.Object)
-	}
-	return &schema.Lock{Sources: map[string]*schema.Source{s.Source: src}, Apps: map[string]*schema.App{s.App: app}}
-}
-
-// ignoring is what .gitignore has to do with the data folder.
-type ignoring struct{ there, covers bool }
-
-func ignoreFile(dir string) (ignoring, error) {
-	text, err := os.ReadFile(filepath.Join(dir, ".gitignore"))
-	if errors.Is(err, os.ErrNotExist) {
-		return ignoring{}, nil
-	}
-	return ignoring{there: true, covers: strings.Contains(string(text), dataFolder)}, err
-}
-
-// checkDraft does with the files, elsewhere, what validate and test will do.
-func (c *cli) checkDraft(ctx context.Context, files []drafted) error {
-	dir, err := os.MkdirTemp("", "penstock-init-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err := os.RemoveAll(dir); err != nil {
-			slog.Warn("a temporary folder stays", "folder", dir, "error", err)
-		}
-	}()
-	if err := writeNew(dir, files); err != nil {
-		return err
-	}
-	p := c.loadAs(dir, false)
-	var failed []string
-	if !p.diags.HasErrors() && p.useLock() {
-		programs, err := p.checkLocked(ctx)
-		if err != nil {
-			return err
-		}
-		for _, one := range p.cases(programs) {
-			if r := one.Run(); len(r.Problems) > 0 {
-				failed = append(failed, one.Test.Pipeline+": "+one.Name+": "+r.Problems[0].String())
-			}
-		}
-	}
-	if p.diags.HasErrors() {
-		if err := p.Print(c.err, c.style(c.err), p.shown()); err != nil {
-			return err
-		}
-		return errors.New("nothing was written: the draft does not check out, which is a fault of penstock's; please report it with the lines above")
-	}
-	if len(failed) > 0 {
-		return fmt.Errorf("nothing was written: the drafted tests do not pass, which is a fault of penstock's; please report it: %s", strings.Join(failed, "; "))
-	}
-	return nil
-}
-
-// writeNew writes files that are not there yet, all of them or none.
-func writeNew(dir string, files []drafted) (err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	var made []string
-	defer func() {
-		if err != nil {
-			for _, name := range made {
-				_ = os.Remove(name) // what there is to say is said by err
-			}
-		}
-	}()
-	for _, f := range files {
-		name := filepath.Join(dir, f.name)
-		w, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-		if errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("nothing was written: %s is there already, and no file is written over", name)
-		}
-		if err != nil {
-			return fmt.Errorf("nothing was written: %w", err)
-		}
-		made = append(made, name)
-		_, err = w.Write(f.text)
-		if err = errors.Join(err, w.Close()); err != nil {
-			return fmt.Errorf("nothing was written: write %s: %w", name, err)
-		}
-	}
-	return nil
 }
 
 // initiated says what was done and what comes next.

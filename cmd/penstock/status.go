@@ -27,11 +27,10 @@ func (c *cli) statusCommand() *cobra.Command {
 // gather asks the project's process, or with capture and sink apart each of them. What none of them answers for is
 // read from what it left.
 func (c *cli) gather(ctx context.Context, dir string) (*report, error) {
-	r := &report{}
-	if err := c.ask(ctx, dir, askStatus, nil, r); err != nil {
+	p, r := c.load(dir), &report{}
+	if err := c.askOf(ctx, p, askStatus, nil, r); err != nil {
 		return nil, err
 	}
-	p := c.load(dir)
 	if p.Stream.Kind != "kafka" {
 		return r, nil
 	}
