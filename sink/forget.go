@@ -48,19 +48,41 @@ func payload(key []byte) []byte {
 // Tombstone is the hash by which the state remembers a forgotten source key.
 func Tombstone(key []byte) [32]byte { return sha256.Sum256(key) }
 
-// barred tells whether an event is of a forgotten key. That of a row whose key was forgotten is from here on.
-func (u *unit) barred(t *taken) (bool, error) {
-	if u.isForgotten(t.key) {
-		if t.op != change.Delete {
-			return true, nil
-		}
-		r, err := u.key(t.key) // of a row that gave its key to a forgotten one and is about to lose it
-		return r == nil, err
-	}
-	if t.oldKey == nil || !u.isForgotten(t.oldKey) {
+// barred tells whether an event is of a forgotten key. That of a row whose key was forgotten is from here on; which row that
+// is shows when the delete of the key that it had is taken in. Deletes are let through: another row may lose the key.
+func (u *unit) barred(t *taken, forced bool) (bool, error) {
+	switch {
+	case t.op == change.Delete:
+		return false, nil
+	case u.isForgotten(t.key):
+		return true, nil
+	case !t.claims || !u.isForgotten(t.oldKey):
 		return false, nil
 	}
-	return true, u.bar(t.key)
+	m := u.keys().moves[tokenOf(t.id)]
+	switch {
+	case m == nil && !forced, m != nil && m.Record != 0:
+		return false, nil
+	case m != nil:
+		if err := u.deleteMove(m); err != nil {
+			return false, err
+		}
+	}
+	return true, u.barRow(t)
+}
+
+// barRow forgets the key that a forgotten row changes to. The record of the row that has it is displaced as by any other.
+func (u *unit) barRow(t *taken) error {
+	r, err := u.key(t.key)
+	if err != nil {
+		return err
+	}
+	if r != nil {
+		if err := u.displace(r, t); err != nil {
+			return err
+		}
+	}
+	return u.bar(t.key)
 }
 
 func (u *unit) isForgotten(key []byte) bool {
@@ -137,8 +159,10 @@ func (p *Pipeline) purgeSoon(ctx context.Context, key []byte, keep bool, done *F
 func (p *Pipeline) purge(ctx context.Context, key []byte, keep bool, done *Forgotten) (record int64, busy bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if m := p.between.displaced[string(key)]; m != nil {
-		return 0, true, nil
+	for _, m := range p.between.moves {
+		if m.Record != 0 && bytes.Equal(m.Key, key) {
+			return 0, true, nil
+		}
 	}
 	found := *done
 	err = p.update(ctx, "", "forget.after_commit", func(u *unit) error {
@@ -219,7 +243,7 @@ func (u *unit) forgetLate(key []byte, found *Forgotten) error {
 			continue
 		}
 		if !mine {
-			if err := u.bar([]byte(name)); err != nil {
+			if err := u.barRow(all[0].t); err != nil {
 				return err
 			}
 		}

@@ -60,8 +60,8 @@ func TestForgottenStaysForgotten(t *testing.T) {
 		s.delete(row(9, "c1@x.test", "Later", "pro", 5, 1))
 		p.take(s, 100)
 		p.settle()
-		if l := p.ledger(); l.Waiting != 0 || l.Filtered != 6 {
-			t.Errorf("ledger %+v, want all events of forgotten keys passed over", l)
+		if l := p.ledger(); l.Waiting != 0 || l.Filtered != 4 || l.Unchanged != 2 {
+			t.Errorf("ledger %+v, want all events of forgotten keys passed over, deletes as unchanged", l)
 		}
 		if live := v.Live(); len(live) != 2 || live["2"]["name"] != "C" || live["3"] == nil {
 			t.Errorf("the app has %v", live)
@@ -136,5 +136,48 @@ func TestForgetErasesNothingThatItCannot(t *testing.T) {
 	}
 	if _, err := e.Forget(t.Context(), "other", key(1), false); err == nil {
 		t.Error("there is no such pipeline")
+	}
+}
+
+// Under UPDATE t SET id = id + 1 each key goes to the next row before its own gives it up. A row that is forgotten stays so
+// under its new key; the row that gets its key is gone as far as the app goes; all others keep their records.
+func TestForgottenRowAmongChangedKeys(t *testing.T) {
+	const rows, forgotten = 8, 3
+	for _, partitions := range []int{1, 6} {
+		for _, size := range []int{1, 700} {
+			t.Run(fmt.Sprintf("%d partitions, %d at once", partitions, size), func(t *testing.T) {
+				bubbleOf(t, partitions, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+					p.fill(s, rows)
+					before := v.Live()
+					p.forget(forgotten, true)
+					s.begin()
+					for id := 1; id <= rows; id++ {
+						s.rekey(row(id, before[itoa(id)]["email"], "C", "pro", 1, id), row(id+1, before[itoa(id)]["email"], "C", "pro", 2, id))
+					}
+					s.begin()
+					for id := 1; id <= rows; id++ {
+						s.update(row(id+1, before[itoa(id)]["email"], "Later", "pro", 3, id))
+					}
+					p.take(s, size)
+					p.settle()
+					after := v.Live()
+					if len(after) != rows-2 {
+						t.Errorf("the app has %d records: %v", len(after), after)
+					}
+					for id := 1; id <= rows; id++ {
+						was, is := before[itoa(id)], after[itoa(id+1)]
+						if gone := id == forgotten || id == forgotten-1; gone != (is == nil) || !gone && (is["id"] != was["id"] || is["name"] != "Later") {
+							t.Errorf("row %d: record %v became %v", id, was, is)
+						}
+					}
+					if l := p.ledger(); l.Waiting+l.Pending != 0 {
+						t.Errorf("ledger %+v", l)
+					}
+					if err := v.Err(); err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
 	}
 }

@@ -359,12 +359,12 @@ func (u *unit) take(part *partition, pos *state.Position, t *taken) error {
 	if t.key == nil {
 		return u.reject(nil, part.number, t)
 	}
-	if barred, err := u.barred(t); barred || err != nil {
-		u.ledger.Filtered++
-		return err
-	}
 	if len(u.keys().late[string(t.key)]) > 0 {
 		return u.putOff(part.number, t)
+	}
+	if barred, err := u.barred(t, false); barred || err != nil {
+		u.ledger.Filtered++
+		return err
 	}
 	u.snapshot = pos.Snapshot != ""
 	return u.turn(part.number, t, false)

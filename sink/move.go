@@ -159,7 +159,11 @@ func (u *unit) resume(key string, forced bool) error {
 	for len(b.late[key]) > 0 {
 		first := b.late[key][0]
 		token := tokenOf(first.t.id)
-		if first.t.claims && !forced && b.moves[token] == nil {
+		barred, err := u.barred(first.t, forced)
+		if err != nil {
+			return err
+		}
+		if !barred && first.t.claims && !forced && b.moves[token] == nil {
 			b.awaited[token] = key
 			return nil
 		}
@@ -170,11 +174,9 @@ func (u *unit) resume(key string, forced bool) error {
 		}
 		u.ledger.Waiting--
 		u.snapshot = true // that of its partition may be open
-		if barred, err := u.barred(first.t); barred || err != nil {
+		if barred {
 			u.ledger.Filtered++
-			if err != nil {
-				return err
-			}
+			forced = false
 			continue
 		}
 		if err := u.turn(first.row.Partition, first.t, forced); err != nil {
@@ -206,10 +208,14 @@ func (u *unit) dropLate(partition int) error {
 	return nil
 }
 
-// holder returns the record that a delete is about: one that was displaced from its key, else the key's.
+// holder returns the record that a delete is about: one that was displaced from its key, else the key's. What is left of a
+// forgotten row is none: it stays until it is erased.
 func (u *unit) holder(t *taken) (*rec, error) {
 	m := u.keys().displaced[string(t.key)]
 	if m == nil || !sameCommit(m.Token, t.id) {
+		if u.isForgotten(t.key) {
+			return nil, nil
+		}
 		return u.key(t.key)
 	}
 	r, err := u.record(m.Record)
@@ -227,7 +233,7 @@ func (u *unit) moveAway(t *taken) error {
 	if err != nil {
 		return err
 	}
-	m := &state.Move{Token: t.id, Time: u.now}
+	m := &state.Move{Token: t.id, Key: bytes.Clone(t.key), Time: u.now}
 	switch {
 	case r == nil:
 	case r.empty() && !r.sh.Rejected:

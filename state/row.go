@@ -177,7 +177,7 @@ type Quarantine struct {
 type Move struct {
 	// Token is the ID of the delete that offers Record (0: the source's row had none) to the create
 	// that claims it. Displaced: the ID of a create which took the key before the record's own
-	// delete of the same commit came, and Key is that key.
+	// delete of the same commit came. Key is the key that was lost.
 	Token     change.ID
 	Record    int64
 	Time      int64 // Unix ms
