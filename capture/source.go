@@ -98,6 +98,10 @@ type TableStatus struct {
 	SnapshotRows  int64  // read so far
 	SnapshotTotal int64  // an estimate; 0: unknown
 	SnapshotBytes int64  // of the rows, as the database sent them
+	// SnapshotChunks counts the parts in which they were read; 0: the table is read in one.
+	SnapshotChunks int64
+	SnapshotRate   float64 // rows a second since this process reads it; 0: unknown
+	SnapshotWaits  string  // why no more is read for now, "" while it is
 	// SnapshotLeft is an estimate of the time until it is done; 0: unknown.
 	SnapshotLeft time.Duration
 }

@@ -187,6 +187,23 @@ func (e *Engine) Progress(pipeline string, goal map[int]int64) (Progress, error)
 	return g, nil
 }
 
+// Taken returns the next offset of each partition that a pipeline takes in.
+func (e *Engine) Taken(pipeline string) (map[int]int64, error) {
+	p, err := e.find(pipeline)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.partsMu.Lock()
+	defer p.partsMu.Unlock()
+	out := map[int]int64{}
+	for n, part := range p.parts {
+		out[n] = part.pos.Offset
+	}
+	return out, nil
+}
+
 // LedgerError says how ledgers do not add up.
 type LedgerError struct{ text string }
 

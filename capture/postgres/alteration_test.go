@@ -46,6 +46,7 @@ func TestAlterations(t *testing.T) {
 		}
 		ok := t.Run(fmt.Sprintf("%s/seed=%d", server, seed), func(t *testing.T) {
 			a := &alterations{d: databases[server], rnd: rand.New(rand.NewPCG(uint64(seed), 1)), schema: fmt.Sprintf("s%d", seed), new: server == "postgres18"}
+			a.streaming = a.new && seed%4 == 3
 			defer func() {
 				if t.Failed() {
 					t.Logf("what was done:\n%s", strings.Join(a.trace, "\n"))
@@ -82,13 +83,15 @@ func (c *alterCounts) add(o alterCounts) {
 
 // alterations is one seed's run.
 type alterations struct {
-	d        *database
-	rnd      *rand.Rand
-	schema   string
-	new      bool // Postgres 18
-	sessions []*alterSession
-	fresh    int // numbers names and labels
-	counts   alterCounts
+	d      *database
+	rnd    *rand.Rand
+	schema string
+	new    bool // Postgres 18
+	// streaming has every change sent before its transaction's end, which otherwise only large ones are.
+	streaming bool
+	sessions  []*alterSession
+	fresh     int // numbers names and labels
+	counts    alterCounts
 
 	trace []string               // what was done
 	want  map[string][]*expected // by topic
@@ -135,7 +138,8 @@ func (a *alterations) run(t *testing.T) {
 	}
 	d.exec(t, "DROP PUBLICATION IF EXISTS shop", "CREATE SCHEMA "+a.schema, "CREATE PUBLICATION shop FOR ALL TABLES WITH (publish_via_partition_root = true)")
 	if a.new {
-		d.exec(t, "ALTER PUBLICATION shop SET (publish_generated_columns = stored)")
+		how := map[bool]string{true: "immediate", false: "buffered"}[a.streaming]
+		d.exec(t, "ALTER PUBLICATION shop SET (publish_generated_columns = stored)", "ALTER DATABASE "+d.name+" SET debug_logical_replication_streaming = "+how)
 	}
 	for range 3 {
 		config, err := pgconn.ParseConfig(d.url)

@@ -42,9 +42,10 @@ type load struct {
 	Ranges  []*keyRange `json:"ranges,omitempty"`
 	// Again are keys whose rows came under another key before with values left out that
 	// did not change: they are read at the end.
-	Again [][]string `json:"again,omitempty"`
-	Rows  int64      `json:"rows,omitempty"`
-	Bytes int64      `json:"bytes,omitempty"`
+	Again  [][]string `json:"again,omitempty"`
+	Rows   int64      `json:"rows,omitempty"`
+	Bytes  int64      `json:"bytes,omitempty"`
+	Chunks int64      `json:"chunks,omitempty"` // published
 
 	name      string        // schema.table, when it was last looked at
 	plan      *plan         // nil: to be looked at
@@ -58,6 +59,8 @@ type load struct {
 	ended     bool      // finished or canceled
 	retryAt   time.Time
 	limit     int // rows of the next chunk
+	waiting   int // workers that may not read its next chunk
+	why       string
 	since     time.Time
 	sinceRows int64
 }
@@ -118,7 +121,7 @@ func (l *loader) add(ld *load) {
 	defer l.mu.Unlock()
 	*ld = load{
 		Table: ld.Table, ID: ld.ID, Begun: ld.Begun, Paused: ld.Paused, Where: ld.Where, Foreign: ld.Foreign, Topic: ld.Topic, Key: ld.Key,
-		Ranges: ld.Ranges, Again: ld.Again, Rows: ld.Rows, Bytes: ld.Bytes,
+		Ranges: ld.Ranges, Again: ld.Again, Rows: ld.Rows, Bytes: ld.Bytes, Chunks: ld.Chunks,
 		added: time.Now(), since: time.Now(), sinceRows: ld.Rows, again: map[string]bool{},
 	}
 	for _, key := range ld.Again {

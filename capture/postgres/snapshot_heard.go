@@ -1,6 +1,10 @@
 package postgres
 
 import (
+	"context"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/penstock-cdc/penstock/change"
 )
 
@@ -31,6 +35,35 @@ func (l *loader) horizon() []*visibility {
 		all = append(all, c.seen())
 	}
 	return all
+}
+
+// refresh forgets what transactions did that every later chunk will show, while loads wait and none is read.
+func (l *loader) refresh(ctx context.Context, conn *pgconn.PgConn) error {
+	l.mu.Lock()
+	idle := len(l.loads) > 0 && len(l.chunks) == 0
+	l.mu.Unlock()
+	if !idle {
+		return nil
+	}
+	rows, err := query(ctx, conn, "SELECT pg_catalog.pg_current_snapshot()")
+	if err != nil {
+		return err
+	}
+	now, err := parseVisibility(rows[0][0])
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.latest = later(l.latest, now)
+	l.mu.Unlock()
+	l.submit(&item{run: func(uint64) error {
+		l.mu.Lock()
+		all := l.horizon()
+		l.mu.Unlock()
+		l.record.forget(all)
+		return nil
+	}})
+	return nil
 }
 
 // note notes that a transaction, named by its top-level id, changes a row. It is called

@@ -50,7 +50,7 @@ func (l *loader) progress(ld *load, ended string) {
 	if !ld.ended {
 		state = ld.state()
 	}
-	name, rows, bytes := ld.name, ld.Rows, ld.Bytes
+	name, rows, bytes, chunks, waits := ld.name, ld.Rows, ld.Bytes, ld.Chunks, ld.why
 	rate := 0.0
 	if d := time.Since(ld.since).Seconds(); d > 0 {
 		rate = float64(rows-ld.sinceRows) / d
@@ -58,7 +58,10 @@ func (l *loader) progress(ld *load, ended string) {
 	l.mu.Unlock()
 	l.s.updateTable(name, func(st *capture.TableStatus) {
 		st.Snapshot, st.SnapshotRows, st.SnapshotBytes, st.SnapshotTotal = state, rows, bytes, max(st.SnapshotTotal, rows)
-		st.SnapshotLeft = 0
+		st.SnapshotChunks, st.SnapshotRate, st.SnapshotLeft, st.SnapshotWaits = chunks, 0, 0, ""
+		if state == "reading" {
+			st.SnapshotRate, st.SnapshotWaits = rate, waits
+		}
 		if state == "reading" && rate > 0 {
 			st.SnapshotLeft = time.Duration(float64(st.SnapshotTotal-rows) / rate * float64(time.Second))
 		}

@@ -145,6 +145,7 @@ func (l *loader) emit(c *chunk, hidden *touchedTable, x uint64) (left [][]string
 	l.mu.Lock()
 	c.load.Rows += rows
 	c.load.Bytes += bytes
+	c.load.Chunks++
 	l.st.r.changedLoads()
 	l.mu.Unlock()
 	l.progress(c.load, "done")

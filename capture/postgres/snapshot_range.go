@@ -44,7 +44,7 @@ func (l *loader) readRange(ctx context.Context, rd *reader, ld *load, from *keyR
 		return ld.Paused || ld.ended || !from.taken || !slices.Contains(ld.Ranges, from)
 	}
 	for more := true; ; {
-		if err := l.pace(ctx, stopped); err != nil {
+		if err := l.pace(ctx, ld, p, stopped); err != nil {
 			return err
 		}
 		l.mu.Lock()
@@ -170,22 +170,48 @@ func (l *loader) offer(c *chunk) {
 	l.submit(&item{min: minimum, run: func(x uint64) error { return l.publish(c, x) }})
 }
 
+// paceInterval is how often a chunk that waits asks whether it still has to.
+const paceInterval = 50 * time.Millisecond
+
 // pace waits while whoever takes the events in asks for that, and the load is not stopped.
-func (l *loader) pace(ctx context.Context, stopped func() bool) error {
+func (l *loader) pace(ctx context.Context, ld *load, p *plan, stopped func() bool) error {
 	hold := l.s.hold.Load()
 	if hold == nil {
 		return nil
 	}
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for (*hold)() && !stopped() {
+	waits := false
+	defer func() {
+		if waits {
+			l.waits(ld, -1, "")
+		}
+	}()
+	for {
+		why := (*hold)(p.table.Topic)
+		if why == "" || stopped() {
+			return nil
+		}
+		if !waits {
+			waits = true
+			l.waits(ld, 1, why)
+		}
+		timer := time.NewTimer(paceInterval)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return ctx.Err()
-		case <-ticker.C:
+		case <-timer.C:
 		}
 	}
-	return nil
+}
+
+// waits notes that one worker more or less waits with a load.
+func (l *loader) waits(ld *load, workers int, why string) {
+	l.mu.Lock()
+	if ld.waiting += workers; ld.waiting == 0 || workers > 0 {
+		ld.why = why
+	}
+	l.mu.Unlock()
+	l.progress(ld, "done")
 }
 
 const (

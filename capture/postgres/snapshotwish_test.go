@@ -32,7 +32,12 @@ func TestSnapshotWishes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src.Pace(held.Load)
+	src.Pace(func(topic string) string {
+		if held.Load() && topic == "shop.public.items" {
+			return "the pipelines are behind"
+		}
+		return ""
+	})
 	log := capturetest.NewLog(nil)
 	h := d.harness(t)
 	c := h.StartSource(t, log, src, capture.Options{})
@@ -58,12 +63,18 @@ func TestSnapshotWishes(t *testing.T) {
 	held.Store(true)
 	wish("start")
 	state("reading")
+	capturetest.Poll(t, "reason to wait", func() bool { return src.Status().Tables[0].SnapshotWaits == "the pipelines are behind" })
+	d.exec(t, "INSERT INTO items VALUES (30, 'while the load waits', 1)") // the stream goes on
+	arrived(t, log, 21)
 	checkError(t, src.Snapshot(t.Context(), "start", "public.items"), []string{"is being read already"})
 	wish("pause")
 	held.Store(false)
 	state("paused")
+	if s := src.Status().Tables[0]; s.SnapshotWaits != "" {
+		t.Errorf("a paused load: %+v", s)
+	}
 	d.exec(t, "UPDATE items SET qty = 100 WHERE id = 20", "DELETE FROM items WHERE id = 1")
-	arrived(t, log, 22)
+	arrived(t, log, 23)
 	wish("resume")
 	state("done")
 	held.Store(true)
@@ -78,8 +89,8 @@ func TestSnapshotWishes(t *testing.T) {
 	topic := "shop.public.items"
 	ends := []string{"snapshot_begin false", "snapshot_end false", "snapshot_begin false", "snapshot_end false", "snapshot_begin false", "snapshot_abort false"}
 	diff(t, markers(log, topic), ends)
-	if n := len(log.Events(topic)); n != 20+2+19 {
-		t.Errorf("got %d events, want 20 rows, 2 changes and 19 rows", n)
+	if n := len(log.Events(topic)); n != 20+3+20 {
+		t.Errorf("got %d events, want 20 rows, 3 changes and 20 rows", n)
 	}
 
 	resume, err := src.Request(t.Context(), log.Resume(), "start", "public.items")

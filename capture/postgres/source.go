@@ -32,11 +32,11 @@ type Source struct {
 	// ending is why the stream was ended from beside it.
 	ending atomic.Pointer[error]
 
-	hold      atomic.Pointer[func() bool] // tells whether chunks have to wait
-	loadsLeft atomic.Int32                // loads of the last durable resume point
-	streaming atomic.Bool                 // the slot is being read, by a session that has looked for new tables
-	chunkRows int                         // of a chunk, for tests; 0: as suits
-	rangeRows int                         // from how many a table is parted, for tests
+	hold      atomic.Pointer[func(topic string) string] // tells why chunks have to wait
+	loadsLeft atomic.Int32                              // loads of the last durable resume point
+	streaming atomic.Bool                               // the slot is being read, by a session that has looked for new tables
+	chunkRows int                                       // of a chunk, for tests; 0: as suits
+	rangeRows int                                       // from how many a table is parted, for tests
 	failpoint func(name string)
 	request   chan *request // to the session
 	look      chan struct{} // tables may have come that match
@@ -82,8 +82,9 @@ func WithChunkRows(rows, ranges int) Option {
 	return func(s *Source) { s.chunkRows, s.rangeRows = rows, ranges }
 }
 
-// Pace has chunks of snapshots wait while hold says so: those who take the events in are behind.
-func (s *Source) Pace(hold func() bool) { s.hold.Store(&hold) }
+// Pace has the chunks of a table's load wait while hold, asked with its topic before each of them and every 50 ms of the
+// wait by several goroutines, gives a reason, such as that those who take the events in are behind. The stream goes on.
+func (s *Source) Pace(hold func(topic string) string) { s.hold.Store(&hold) }
 
 // WithFailpoint has f called at each step of a snapshot: snapshot.read,
 // snapshot.before_publish, snapshot.after_publish.

@@ -71,7 +71,7 @@ func (s *Source) describeProgress(srv *server, r *resume) {
 		}
 		for _, ld := range r.Loads {
 			if ld.Table == info.oid {
-				status.Snapshot, status.SnapshotRows, status.SnapshotBytes = ld.state(), ld.Rows, ld.Bytes
+				status.Snapshot, status.SnapshotRows, status.SnapshotBytes, status.SnapshotChunks = ld.state(), ld.Rows, ld.Bytes, ld.Chunks
 			}
 		}
 		s.state.tables[t.QualifiedName()] = status
@@ -150,7 +150,7 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p
 // watch keeps the figures of Status that only the server knows, until ctx ends. It
 // holds one connection; that it cannot have one is no reason to stop.
 // What it finds that should end the stream does so.
-func (s *Source) watch(ctx context.Context, w *wire, was published) {
+func (s *Source) watch(ctx context.Context, w *wire, was published, l *loader) {
 	var conn *pgconn.PgConn
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
@@ -164,6 +164,9 @@ func (s *Source) watch(ctx context.Context, w *wire, was published) {
 		}
 		if err == nil {
 			err = s.watchOnce(ctx, conn, was)
+		}
+		if err == nil {
+			err = l.refresh(ctx, conn)
 		}
 		var found *capture.Problem
 		if errors.As(err, &found) || errors.Is(err, errPublication) {

@@ -103,7 +103,7 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 			helpers.Go(func() { s.tell(ctx, w, st.reply, st.loader.poke) })
 			helpers.Go(func() { st.loader.run(ctx) })
 			was := st.r.Published
-			helpers.Go(func() { s.watch(ctx, w, was) })
+			helpers.Go(func() { s.watch(ctx, w, was, st.loader) })
 		case 'd':
 			if err := st.data(body); err != nil {
 				return err

@@ -273,6 +273,9 @@ func (rt *plant) run(ctx context.Context) error {
 	defer stop(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() { rt.watchAlerts(ctx) })
+	if rt.engine != nil {
+		rt.paceLoads(ctx)
+	}
 	if rt.part != partSink {
 		var left sync.WaitGroup
 		for _, r := range rt.sources {

@@ -49,7 +49,11 @@ type tableReport struct {
 	SnapshotTotal int64  `json:"snapshot_total,omitempty"`
 	SnapshotBytes int64  `json:"snapshot_bytes,omitempty"`
 	// SnapshotLeft is an estimate of the seconds until it is done.
-	SnapshotLeft float64 `json:"snapshot_seconds_left,omitempty"`
+	SnapshotLeft   float64 `json:"snapshot_seconds_left,omitempty"`
+	SnapshotChunks int64   `json:"snapshot_chunks,omitempty"`
+	SnapshotRate   float64 `json:"snapshot_rows_per_second,omitempty"`
+	// SnapshotWaits is why no more is read for now.
+	SnapshotWaits string `json:"snapshot_waits,omitempty"`
 }
 
 type appReport struct {
@@ -196,7 +200,7 @@ func (r *reading) report(st capture.Status) sourceReport {
 		out.State, out.Detail = "failed", err.Error()
 	}
 	for _, t := range st.Tables {
-		out.Tables = append(out.Tables, tableReport{t.Name, t.Topic, t.SchemaVersion, t.Snapshot, t.SnapshotRows, t.SnapshotTotal, t.SnapshotBytes, t.SnapshotLeft.Seconds()})
+		out.Tables = append(out.Tables, tableReport{t.Name, t.Topic, t.SchemaVersion, t.Snapshot, t.SnapshotRows, t.SnapshotTotal, t.SnapshotBytes, t.SnapshotLeft.Seconds(), t.SnapshotChunks, t.SnapshotRate, t.SnapshotWaits})
 	}
 	if r.stats != nil {
 		r.stats.Events(func(_ string, _ change.Op, n uint64) { out.Events += n })

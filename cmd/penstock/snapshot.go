@@ -199,7 +199,7 @@ func (c *cli) listSnapshots(ctx context.Context, dir string) error {
 	for _, s := range r.Sources {
 		for _, t := range s.Tables {
 			if c.json {
-				if err := c.line(map[string]any{"type": "snapshot", "source": s.Source, "table": t.Table, "state": t.Snapshot, "rows": t.SnapshotRows, "bytes": t.SnapshotBytes, "total": t.SnapshotTotal, "seconds_left": t.SnapshotLeft}); err != nil {
+				if err := c.line(map[string]any{"type": "snapshot", "source": s.Source, "table": t.Table, "state": t.Snapshot, "rows": t.SnapshotRows, "bytes": t.SnapshotBytes, "total": t.SnapshotTotal, "seconds_left": t.SnapshotLeft, "waits": t.SnapshotWaits}); err != nil {
 					return err
 				}
 				continue
@@ -230,6 +230,9 @@ func (t *tableReport) snapshotText() string {
 			text += fmt.Sprintf(", about %.0f s left", t.SnapshotLeft)
 		}
 		text += ")"
+	}
+	if t.SnapshotWaits != "" {
+		text += ", waits: " + t.SnapshotWaits
 	}
 	return text
 }

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/penstock-cdc/penstock/disk"
+)
+
+// pacer is a source that loads tables in chunks while it streams.
+type pacer interface {
+	// Pace has the chunks of a table's load wait while hold gives a reason for its topic.
+	Pace(hold func(topic string) string)
+}
+
+const (
+	// paceEvents is how many events of a table a pipeline may have to take in before no more of the table is read: a change
+	// that is made meanwhile comes behind them.
+	paceEvents = 20_000
+	// paceReserve is how much of the disk loads leave free, in bytes: twice what the log and the state leave free, so that
+	// changes are captured for long after a load has stopped.
+	paceReserve = 512 << 20
+	// paceFor is how long an answer holds.
+	paceFor = 200 * time.Millisecond
+)
+
+// pace slows the loads of tables down to what the pipelines take in. A pipeline that takes nothing in any more does not hold
+// up the others: then the disk's reserve ends the load, and the stream goes on.
+type pace struct {
+	free   func() (uint64, error)
+	behind func(topic string) (pipeline string, events int64) // the one that is most
+
+	mu      sync.Mutex
+	answers map[string]paceAnswer // by topic
+	full    bool                  // the disk was, when it was last asked
+}
+
+type paceAnswer struct {
+	at  time.Time
+	why string
+}
+
+// hold tells why no more of a topic's table is read for now, "" for no reason.
+func (p *pace) hold(topic string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a, known := p.answers[topic]
+	if !known || time.Since(a.at) >= paceFor {
+		if p.answers == nil {
+			p.answers = map[string]paceAnswer{}
+		}
+		a = paceAnswer{why: p.why(topic)}
+		a.at = time.Now()
+		p.answers[topic] = a
+	}
+	return a.why
+}
+
+func (p *pace) why(topic string) string {
+	free, err := p.free()
+	full := err == nil && free < paceReserve // a disk that does not say: writing will
+	if full != p.full {
+		p.full = full
+		if full {
+			slog.Warn("loads of tables wait for room on the disk of the data folder; changes are captured", "free_mib", free>>20, "needed_mib", paceReserve>>20)
+		} else {
+			slog.Info("loads of tables go on: the disk of the data folder has room again")
+		}
+	}
+	if full {
+		return fmt.Sprintf("the disk of the data folder has less than %d MiB free", paceReserve>>20)
+	}
+	if pipeline, events := p.behind(topic); events > paceEvents {
+		return "pipeline " + pipeline + " takes in what was read"
+	}
+	return ""
+}
+
+// paceLoads has the loads of tables wait for the pipelines of this process.
+func (rt *plant) paceLoads(ctx context.Context) {
+	p := &pace{free: func() (uint64, error) { return disk.Free(rt.DataDir) }, behind: func(topic string) (string, int64) { return rt.behind(ctx, topic) }}
+	for _, r := range rt.sources {
+		if src, ok := r.database.(pacer); ok {
+			src.Pace(p.hold)
+		}
+	}
+}
+
+// behind returns which of the pipelines that read a topic has most of it to take in. Those that have failed do not count.
+func (rt *plant) behind(ctx context.Context, topic string) (pipeline string, events int64) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for _, pipe := range rt.Pipelines {
+		if rt.topics[pipe.Name] != topic || rt.pipelineFailure(pipe.Name) != nil {
+			continue
+		}
+		taken, err := rt.engine.Taken(pipe.Name)
+		if err != nil {
+			return "", 0
+		}
+		left := int64(0)
+		for n, next := range taken {
+			start, end, err := rt.log.Bounds(ctx, topic, n)
+			if err != nil {
+				return "", 0 // the log does not answer: what is read waits before it
+			}
+			left += end - max(start, next)
+		}
+		if left > events {
+			pipeline, events = pipe.Name, left
+		}
+	}
+	return pipeline, events
+}
