@@ -201,20 +201,15 @@ WHERE d.datname = current_database() AND l.locktype = 'relation' AND l.relation 
 
 // lookCommitted asks the catalog about a relation; nil: it is not there, or somebody who
 // has not committed may have altered it.
-func (st *stream) lookCommitted(oid uint32) (*relationInfo, error) {
-	conn, err := st.s.connect(st.ctx, false)
-	if err != nil {
-		return nil, err
-	}
-	defer closeConn(conn)
-	altered, err := query(st.ctx, conn, alteredQuery, strconv.FormatUint(uint64(oid), 10))
-	if err != nil || len(altered) > 0 {
-		return nil, err
-	}
-	if err := exec(st.ctx, conn, "SET lock_timeout = '"+lookPatience+"'"); err != nil {
-		return nil, err
-	}
-	info, err := readRelation(st.ctx, conn, st.s.cfg.Publication, oid, st.srv.types)
+func (st *stream) lookCommitted(oid uint32) (info *relationInfo, err error) {
+	err = st.catalog.ask(st.ctx, st.s, lookPatience, func(conn *pgconn.PgConn) error {
+		altered, err := query(st.ctx, conn, alteredQuery, strconv.FormatUint(uint64(oid), 10))
+		if err != nil || len(altered) > 0 {
+			return err
+		}
+		info, err = readRelation(st.ctx, conn, st.s.cfg.Publication, oid, st.srv.types)
+		return err
+	})
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &refused) && refused.Code == "55P03": // lock_not_available

@@ -35,6 +35,7 @@ type stream struct {
 	again    map[uint32]bool // relations to look up: they may be others than when capture began
 	relation *relation       // of the last row
 	attrs    attributes
+	catalog  catalogSession
 	counts   map[uint32]*tableCount
 	number   uint64 // of the last description
 	lsn      uint64 // of the message
@@ -91,6 +92,7 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 	}
 	defer st.endProgress()
 	defer st.attrs.close()
+	defer st.catalog.close()
 	st.loader = newLoader(s, srv, st)
 	w.waiting = out.Idle
 	for {
@@ -190,6 +192,7 @@ func (st *stream) advance(end uint64) error {
 		return nil
 	}
 	st.s.setPosition(end, end, time.Time{})
+	st.catalog.rest()
 	if err := st.watchAttributes(); err != nil {
 		return err
 	}

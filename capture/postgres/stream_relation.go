@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/penstock-cdc/penstock/capture"
 )
 
@@ -89,20 +91,17 @@ func (st *stream) keyThen(oid uint32, m *relationMessage, info *relationInfo, fi
 // look asks the catalog about a relation that is not as it was when capture began. A
 // relation that is gone is described by its message alone.
 func (st *stream) look(oid uint32, m *relationMessage) (*relationInfo, error) {
-	conn, err := st.s.connect(st.ctx, false)
-	if err != nil {
-		return nil, err
-	}
-	defer closeConn(conn)
-	found, err := readRelation(st.ctx, conn, st.s.cfg.Publication, oid, st.srv.types)
-	if err != nil {
-		return nil, err
-	}
 	var oids []uint32
 	for _, c := range m.columns {
 		oids = append(oids, c.typ)
 	}
-	if err := st.srv.types.load(st.ctx, conn, oids); err != nil {
+	var found *relationInfo
+	if err := st.catalog.ask(st.ctx, st.s, "0", func(conn *pgconn.PgConn) (err error) {
+		if found, err = readRelation(st.ctx, conn, st.s.cfg.Publication, oid, st.srv.types); err != nil {
+			return err
+		}
+		return st.srv.types.load(st.ctx, conn, oids)
+	}); err != nil {
 		return nil, err
 	}
 	if found == nil {
