@@ -52,15 +52,21 @@ func (p *Project) decodeSecret(block *hcl.Block) hcl.Diagnostics {
 
 // EvalContext is what settings of sources and apps may use: variables, locals and the secrets. A
 // secret that can't be had (its variable is not set) is an error where it is defined.
-func (p *Project) EvalContext() *hcl.EvalContext {
+func (p *Project) EvalContext() *hcl.EvalContext { return p.EvalContextWith(notSet) }
+
+// EvalContextWith has a placeholder of a setting's form for the secrets that can't be had.
+func (p *Project) EvalContextWith(placeholder string) *hcl.EvalContext {
 	ctx := p.settings()
 	values := map[string]cty.Value{}
 	for _, s := range p.secrets {
 		if v, diags := p.secretValue(s); !diags.HasErrors() {
 			values[s.name] = v
 		} else {
-			values[s.name] = cty.StringVal(notSet) // said by CheckSecrets: no second complaint
+			values[s.name] = cty.StringVal(placeholder) // said by CheckSecrets: no second complaint
 		}
+	}
+	for _, name := range p.unknownNames["secret"] {
+		values[name] = cty.StringVal(placeholder) // refused where it is used
 	}
 	ctx.Variables["secret"] = cty.ObjectVal(values)
 	return ctx
@@ -172,12 +178,6 @@ func (p *Project) checkSensitive(block string, body hcl.Body) (diags hcl.Diagnos
 		if ds.HasErrors() || root.RootName() != "secret" {
 			diags = append(diags, Errorf("E0205", &rng, fmt.Sprintf("%s must come from a secret block", name),
 				fmt.Sprintf("Write secret %q { value = env(\"...\") } and here %s = secret.%s.", block, name, block)))
-			continue
-		}
-		if len(root) == 2 {
-			if step, ok := root[1].(hcl.TraverseAttr); ok && p.secret(step.Name) == nil {
-				diags = append(diags, unknown(&rng, "secret", step.Name, p.secretNames()))
-			}
 		}
 	}
 	return diags

@@ -22,6 +22,9 @@ func (p *Project) decodePipelines(block *hcl.Block) hcl.Diagnostics {
 	}
 	all, diags := p.forEach(attr)
 	if len(all) == 0 {
+		if diags.HasErrors() {
+			p.nameless[block.Labels[0]] = true
+		}
 		// None to run; what else is wrong in it is told all the same.
 		_, ds := p.decodePipeline(block, map[string]cty.Value{"key": cty.UnknownVal(cty.String), "value": cty.DynamicVal})
 		return append(diags, ds...)
@@ -38,6 +41,12 @@ func (p *Project) decodePipelines(block *hcl.Block) hcl.Diagnostics {
 // forEach evaluates for_each: the values by their keys.
 func (p *Project) forEach(attr *hcl.Attribute) (map[string]cty.Value, hcl.Diagnostics) {
 	rng := attr.Expr.Range()
+	for _, v := range attr.Expr.Variables() {
+		if root := v.RootName(); root != "var" && root != "local" {
+			at := v.SourceRange()
+			return nil, hcl.Diagnostics{Errorf("E0203", &at, fmt.Sprintf("%s is not known in for_each", root), "It is worked out once, before anything runs, and makes names, which are shown: var and local are there, and neither rows nor secrets.")}
+		}
+	}
 	value, diags := attr.Expr.Value(&hcl.EvalContext{Functions: settingFunctions, Variables: map[string]cty.Value{
 		"var": object(p.Vars, p.unknownNames["var"]), "local": object(p.Locals, p.unknownNames["local"]),
 	}})

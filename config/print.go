@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
@@ -117,12 +118,48 @@ func (p *Printer) excerpt(out io.Writer, rng *hcl.Range, colour, mark string) {
 		return
 	}
 	number := fmt.Sprint(rng.Start.Line)
-	width := rng.End.Column - rng.Start.Column
+	length := utf8.RuneCountInString(line)
+	column := min(rng.Start.Column, length+1)
+	width := min(rng.End.Column, length+1) - column
 	if rng.End.Line != rng.Start.Line {
-		width = utf8.RuneCountInString(line) - rng.Start.Column + 1
+		width = length - column + 1
 	}
+	line, column, width = window(line, column, width)
 	fmt.Fprintf(out, "  %s %s\n", p.paint(blue, number+" |"), line)
-	fmt.Fprintf(out, "  %*s %s %s%s\n", len(number), "", p.paint(blue, "|"), indent(line, rng.Start.Column-1), p.paint(colour, strings.Repeat(mark, max(1, width))))
+	fmt.Fprintf(out, "  %*s %s %s%s\n", len(number), "", p.paint(blue, "|"), indent(line, column-1), p.paint(colour, strings.Repeat(mark, max(1, width))))
+}
+
+// The longest line that is shown whole, and how much is shown before the place in a longer one.
+const (
+	longestLine = 200
+	beforePlace = 60
+)
+
+// window is the part of a long line around a place, with the place's column in it.
+func window(line string, column, width int) (string, int, int) {
+	runes := []rune(line)
+	if len(runes) <= longestLine {
+		return line, column, width
+	}
+	from := max(0, column-1-beforePlace)
+	to := min(len(runes), from+longestLine)
+	part, shift := string(runes[from:to]), from
+	if from > 0 {
+		part, shift = "…"+part, from-1
+	}
+	if to < len(runes) {
+		part += "…"
+	}
+	column -= shift
+	return part, column, min(width, utf8.RuneCountInString(part)-column+1)
+}
+
+// printable stands in for what a terminal would take as a command, or can't show.
+func printable(r rune) rune {
+	if r != '\t' && unicode.IsControl(r) {
+		return utf8.RuneError
+	}
+	return r
 }
 
 // indent is white space as wide as the first n columns of a line.
@@ -149,7 +186,7 @@ func (p *Printer) line(rng *hcl.Range) (string, bool) {
 	if rng.Start.Line < 1 || rng.Start.Line > len(lines) {
 		return "", false
 	}
-	return strings.TrimRight(lines[rng.Start.Line-1], "\r"), true
+	return strings.Map(printable, strings.ToValidUTF8(strings.TrimRight(lines[rng.Start.Line-1], "\r"), string(utf8.RuneError))), true
 }
 
 // position is a place in the form of --output json.

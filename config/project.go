@@ -3,10 +3,11 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type Project struct {
 	Dir             string
 	DataDir         string // absolute or relative to the working folder, as Dir is
 	RequiredVersion string
+	RequiredRange   *hcl.Range    // where it says so
 	SchemaCheck     time.Duration // how often apps are asked for their fields while penstock runs
 	Sources         []*Source
 	Apps            []*App
@@ -39,6 +41,8 @@ type Project struct {
 	unknownNames map[string][]string // by root: names that are refused already
 	refs         references
 	files        map[string]*hcl.File
+	derailed     bool            // a file's syntax is such that the rest of it is not known
+	nameless     map[string]bool // labels of pipeline blocks whose for_each was refused
 }
 
 // Source is a source block; what is in its body is its connector's matter.
@@ -79,13 +83,12 @@ var later = map[string]bool{"lookup": true}
 // Load reads every *.hcl file of a folder. The project is usable only when the
 // diagnostics have no errors; it is never nil, so that they can be written with their lines.
 func Load(dir string, in Input) (*Project, hcl.Diagnostics) {
-	p := &Project{Functions: map[string]*Function{}, Dir: dir, DataDir: filepath.Join(dir, "penstock-data"), SchemaCheck: 10 * time.Minute, Stream: Stream{Kind: "embedded"}, State: State{Kind: "sqlite", History: defaultHistory}}
+	p := &Project{Functions: map[string]*Function{}, nameless: map[string]bool{}, Dir: dir, DataDir: filepath.Join(dir, "penstock-data"), SchemaCheck: 10 * time.Minute, Stream: Stream{Kind: "embedded"}, State: State{Kind: "sqlite", History: defaultHistory}}
 	parser := hclparse.NewParser()
-	names, err := filepath.Glob(filepath.Join(dir, "*.hcl"))
-	if err != nil || len(names) == 0 {
-		return p, hcl.Diagnostics{noFiles(dir)}
+	names, problem := projectFiles(dir)
+	if problem != nil {
+		return p, hcl.Diagnostics{problem}
 	}
-	sort.Strings(names)
 	var diags hcl.Diagnostics
 	var bodies []hcl.Body
 	for _, name := range names {
@@ -95,6 +98,8 @@ func Load(dir string, in Input) (*Project, hcl.Diagnostics) {
 			continue
 		}
 		file, ds := parser.ParseHCL(text, filepath.Base(name))
+		ds, derailed := syntaxErrors(text, ds)
+		p.derailed = p.derailed || derailed
 		diags = append(diags, ds...)
 		if file != nil && file.Body != nil {
 			bodies = append(bodies, file.Body)
@@ -105,6 +110,11 @@ func Load(dir string, in Input) (*Project, hcl.Diagnostics) {
 	diags = append(diags, ds...)
 	diags = append(diags, p.decodeVariables(content.Blocks, parser, in)...)
 	diags = append(diags, p.nameLocals(content.Blocks)...)
+	for _, block := range content.Blocks { // first, for the other blocks refer to them
+		if block.Type == "secret" {
+			diags = append(diags, p.decodeSecret(block)...)
+		}
+	}
 	diags = append(diags, p.findReferences(bodies)...)
 	diags = append(diags, p.decodeLocals()...)
 	diags = append(diags, p.decode(content)...)
@@ -114,23 +124,37 @@ func Load(dir string, in Input) (*Project, hcl.Diagnostics) {
 // Files are the parsed files by name, for those who need an expression's own text.
 func (p *Project) Files() map[string]*hcl.File { return p.files }
 
-func noFiles(dir string) *hcl.Diagnostic {
-	detail := "A project is a folder with at least one .hcl file; give its path as the command's argument."
-	if _, err := os.Stat(dir); err != nil {
-		detail = err.Error()
+// projectFiles are the names of a folder's *.hcl files, or why there are none.
+func projectFiles(dir string) ([]string, *hcl.Diagnostic) {
+	none := func(format string, args ...any) ([]string, *hcl.Diagnostic) {
+		return nil, Errorf("E0001", nil, "No configuration in "+dir, fmt.Sprintf(format, args...))
 	}
-	return Errorf("E0001", nil, fmt.Sprintf("No configuration in %s", dir), detail)
+	entries, err := os.ReadDir(dir)
+	if about, e := os.Stat(dir); e == nil && !about.IsDir() {
+		return none("This is a file. A project is a folder: give %s.", filepath.Dir(dir))
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return none("There is no such folder. A project is a folder with at least one .hcl file; give its path as the command's argument.")
+	case err != nil:
+		return none("The folder can't be read: %s.", err)
+	}
+	var names []string
+	for _, e := range entries { // sorted
+		if filepath.Ext(e.Name()) == ".hcl" {
+			names = append(names, filepath.Join(dir, e.Name()))
+		}
+	}
+	if len(names) == 0 {
+		return none("A project is a folder with at least one .hcl file; give its path as the command's argument, or begin one with penstock init.")
+	}
+	return names, nil
 }
 
 func (p *Project) decode(content *hcl.BodyContent) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	single := map[string]hcl.Range{}
 	named := map[string]hcl.Range{}
-	for _, block := range content.Blocks { // first, for the other blocks refer to them
-		if block.Type == "secret" {
-			diags = append(diags, p.decodeSecret(block)...)
-		}
-	}
 	for _, block := range content.Blocks {
 		rng := block.DefRange
 		switch block.Type {

@@ -57,6 +57,11 @@ func (p *Project) unknownReference(root, name string, rng hcl.Range) *hcl.Diagno
 		for _, v := range p.variables {
 			names = append(names, v.name)
 		}
+	case "secret":
+		if names = p.secretNames(); !slices.Contains(names, name) {
+			return unknown(&rng, "secret", name, names)
+		}
+		return nil
 	default:
 		return nil
 	}

@@ -58,6 +58,10 @@ func Normalize(diags hcl.Diagnostics) hcl.Diagnostics {
 				}
 			}
 			d.Extra = extra{code: c}
+			if m := labelSummary.MatchString(d.Summary); m {
+				d.Extra = extra{code: "E0104"}
+			}
+			reword(d)
 			if _, reason, ok := strings.Cut(d.Detail, " failed: "); ok && c == "E0201" {
 				d.Summary, d.Detail = strings.TrimSuffix(reason, "."), ""
 			}

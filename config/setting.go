@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -81,7 +82,7 @@ func (p *Project) decodePenstock(block *hcl.Block) hcl.Diagnostics {
 		p.SchemaCheck = 10 * time.Minute
 		diags = append(diags, Errorf("E0107", &block.DefRange, "schema_check can't be 0", "It is how often the apps are asked for their fields while penstock runs: \"10m\"."))
 	}
-	p.RequiredVersion = raw.RequiredVersion
+	p.RequiredVersion, p.RequiredRange = raw.RequiredVersion, attributeRange(block, "required_version")
 	if raw.DataDir != "" {
 		p.DataDir = raw.DataDir
 		if !filepath.IsAbs(raw.DataDir) {
@@ -102,6 +103,7 @@ func (p *Project) decodeStream(block *hcl.Block) hcl.Diagnostics {
 		}
 		diags = gohcl.DecodeBody(block.Body, p.settings(), &raw)
 		s.Listen = raw.Listen
+		diags = append(diags, addresses(block, "listen", raw.Listen)...)
 		s.Retention, diags = durationOr(raw.Retention, p.settings(), 0, diags)
 	case "kafka":
 		var raw struct {
@@ -116,6 +118,7 @@ func (p *Project) decodeStream(block *hcl.Block) hcl.Diagnostics {
 		diags = gohcl.DecodeBody(block.Body, ctx, &raw)
 		s.Brokers, s.Partitions, s.ReplicationFactor, s.TLS, s.SASL = raw.Brokers, raw.Partitions, raw.ReplicationFactor, raw.TLS, raw.SASL
 		s.Retention, diags = durationOr(raw.Retention, p.settings(), 0, diags)
+		diags = append(diags, addresses(block, "brokers", s.Brokers...)...)
 		if len(s.Brokers) == 0 && !diags.HasErrors() {
 			diags = append(diags, Errorf("E0107", &block.DefRange, "No brokers", `brokers is a list of at least one "host:port".`))
 		}
@@ -172,7 +175,28 @@ func (p *Project) decodeOps(block *hcl.Block) hcl.Diagnostics {
 	}
 	diags := gohcl.DecodeBody(block.Body, p.settings(), &raw)
 	p.Ops.Listen = raw.Listen
+	return append(diags, addresses(block, "listen", raw.Listen)...)
+}
+
+// addresses refuses what is no host:port, at the attribute that says it.
+func addresses(block *hcl.Block, name string, all ...string) (diags hcl.Diagnostics) {
+	for _, s := range all {
+		_, port, err := net.SplitHostPort(s)
+		if _, e := strconv.ParseUint(port, 10, 16); err == nil && e == nil || s == "" {
+			continue
+		}
+		diags = append(diags, Errorf("E0107", attributeRange(block, name), fmt.Sprintf("%q is not an address", s), `Write host and port, such as "127.0.0.1:7878".`))
+	}
 	return diags
+}
+
+// attributeRange is where a block's attribute has its value.
+func attributeRange(block *hcl.Block, name string) *hcl.Range {
+	content, _, _ := block.Body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: name}}})
+	if a := content.Attributes[name]; a != nil {
+		return a.Expr.Range().Ptr()
+	}
+	return block.DefRange.Ptr()
 }
 
 // defaultHistory is kept where the state block does not say otherwise.

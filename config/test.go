@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty/function"
@@ -105,7 +106,8 @@ func (p *Project) CheckTests() (diags hcl.Diagnostics) {
 	}
 	first := map[[2]string]hcl.Range{}
 	for _, t := range p.Tests {
-		if p.Pipeline(t.Pipeline) == nil {
+		label, _, _ := strings.Cut(t.Pipeline, ".")
+		if p.Pipeline(t.Pipeline) == nil && !p.nameless[label] {
 			diags = append(diags, unknown(&t.PipelineRange, "pipeline", t.Pipeline, names))
 		}
 		id := [2]string{t.Pipeline, t.Name}

@@ -178,7 +178,7 @@ app "discard" "a" { }
 	}
 	for _, c := range [][2]string{
 		{`["a b"]`, `Key "a b" can't be used`}, {`["a", "a"]`, `Key "a" comes twice`}, {`[null]`, "Element has no key"}, {`[{ a = 1 }]`, "{ for x in list : x.name => x }"},
-		{`"EU"`, "for_each needs a map"}, {`null`, "for_each needs a map"}, {`local.regoins`, "There is no local.regoins"}, {`row.tags`, `no variable named "row"`},
+		{`"EU"`, "for_each needs a map"}, {`null`, "for_each needs a map"}, {`local.regoins`, "There is no local.regoins"}, {`row.tags`, `row is not known in for_each`},
 	} {
 		if _, out := loadWith(t, config.Input{}, block(c[0])); !strings.Contains(out, c[1]) || strings.Count(out, "error[") != 1 {
 			t.Errorf("%s gives:\n%s", c[0], out)

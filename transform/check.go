@@ -157,7 +157,10 @@ func (c *checker) condition(e hclsyntax.Expression, what string) *node {
 	n := c.expr(e)
 	if b := n.typ.base; b != boolean && b != isNull && b != failed {
 		hint := ""
-		if b == text || b == integer {
+		switch {
+		case b == text && strings.HasSuffix(what, "||"):
+			hint = " Join texts with a template, \"${a}${b}\", or with concat_ws(); else compare it, or use tobool()."
+		case b == text || b == integer:
 			hint = " Compare it, or use tobool()."
 		}
 		return c.errorf("E0318", e.Range(), "Not a condition", "%s must be a bool, but this is %s.%s", what, n.typ, hint)

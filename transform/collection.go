@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"fmt"
 	"sort"
 
 	"github.com/hashicorp/hcl/v2"
@@ -173,7 +174,11 @@ func (c *checker) index(n, key *node, rng hcl.Range) *node {
 	case t.base == isNull:
 		return c.errorf("E0307", rng, "Reference goes too deep", "Nothing can be read from null.")
 	}
-	return c.errorf("E0307", rng, "Reference goes too deep", "A value of type %s is one value; nothing can be read below it with a dot or an index.", t)
+	hint := ""
+	if key.isConst() && key.typ.base == text && (IsFunction(key.val.s) || c.env.Functions[key.val.s] != nil) {
+		hint = fmt.Sprintf(" A function stands in front: %s(value).", key.val.s)
+	}
+	return c.errorf("E0307", rng, "Reference goes too deep", "A value of type %s is one value; nothing can be read below it with a dot or an index.%s", t, hint)
 }
 
 // each describes what `for` and splats go through.

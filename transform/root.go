@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/big"
 	"sort"
+	"strings"
 
 	"github.com/cockroachdb/apd/v3"
 	"github.com/hashicorp/hcl/v2"
@@ -22,6 +23,9 @@ var (
 		"ours": "resolve rules", "theirs": "resolve rules",
 	}
 )
+
+// constantWords are null, true and false as other languages write them.
+var constantWords = map[string]string{"null": "null", "nil": "null", "none": "null", "undefined": "null", "true": "true", "yes": "true", "false": "false", "no": "false"}
 
 // metaKey is a field of the root meta.
 type metaKey int
@@ -87,6 +91,9 @@ func (c *checker) traversal(t hcl.Traversal) *node {
 	}
 	if c.table.Column(root) >= 0 {
 		return c.errorf("E0301", rng, "Unknown name", "Columns are read through row. Did you mean \"row.%s\"?", root)
+	}
+	if word := constantWords[strings.ToLower(root)]; word != "" {
+		return c.errorf("E0301", rng, "Unknown name", "Write %s, in small letters and without quotes.", word)
 	}
 	return c.errorf("E0301", rng, "Unknown name", "%q is none of the names that an expression can begin with. %s", root, didYouMean(root, roots))
 }

@@ -3,6 +3,7 @@ package trial
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
@@ -33,7 +34,7 @@ func (e *expected) read() {
 			if s := config.Suggest(out.verdict, actions); s != "" {
 				hint = fmt.Sprintf("Did you mean %q? ", s)
 			}
-			e.errorf(b.Action.Range(), fmt.Sprintf("Unknown action %q", out.verdict), fmt.Sprintf("%sIt is one of %v.", hint, actions))
+			e.errorf(b.Action.Range(), fmt.Sprintf("Unknown action %q", out.verdict), fmt.Sprintf("%sIt is one of %s.", hint, strings.Join(actions, ", ")))
 		}
 	}
 	for _, a := range []struct {

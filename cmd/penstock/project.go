@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -51,9 +52,9 @@ func (c *cli) loadAs(dir string, environment bool) *project {
 	p.diags = append(p.diags, cfg.CheckSensitive()...)
 	settings := func(placeholder string) *hcl.EvalContext {
 		if environment {
-			return cfg.EvalContext()
+			return cfg.EvalContextWith(placeholder)
 		}
-		return config.WithoutEnvironment(cfg.EvalContext(), placeholder)
+		return config.WithoutEnvironment(cfg.EvalContextWith(placeholder), placeholder)
 	}
 	env := rest.Env{UserAgent: "penstock/" + version, Vault: rest.Files(filepath.Join(cfg.DataDir, "tokens")), OnCall: func(call rest.Call) {
 		p.requests.Count(call.App, call.Status, call.Duration)
@@ -83,11 +84,11 @@ func (c *cli) loadAs(dir string, environment bool) *project {
 			p.apps[block.Name] = app
 		}
 	}
-	if cfg.RequiredVersion != "" && version != "dev" {
+	if cfg.RequiredVersion != "" {
 		if ok, err := meets(version, cfg.RequiredVersion); err != nil {
-			p.diags = append(p.diags, config.Errorf("E0107", nil, "required_version can't be used", err.Error()))
-		} else if !ok {
-			p.diags = append(p.diags, config.Errorf("E0112", nil, fmt.Sprintf("This is penstock %s", version),
+			p.diags = append(p.diags, config.Errorf("E0107", cfg.RequiredRange, "required_version can't be used", err.Error()))
+		} else if !ok && version != "dev" {
+			p.diags = append(p.diags, config.Errorf("E0112", cfg.RequiredRange, fmt.Sprintf("This is penstock %s", version),
 				fmt.Sprintf("The project asks for required_version = %q: install one of those.", cfg.RequiredVersion)))
 		}
 	}
@@ -100,7 +101,7 @@ func (c *cli) loadAs(dir string, environment bool) *project {
 }
 
 func unknownKind(rng hcl.Range, what, kind string, known []string) *hcl.Diagnostic {
-	detail := fmt.Sprintf("There are %v.", known)
+	detail := fmt.Sprintf("There are %s.", strings.Join(known, ", "))
 	if s := config.Suggest(kind, known); s != "" {
 		detail = fmt.Sprintf("Did you mean %q? %s", s, detail)
 	}

@@ -185,7 +185,7 @@ func (p *project) pulled(ctx context.Context) (*schema.Lock, error) {
 // is none. What is wrong with it becomes a diagnostic.
 func (p *project) useLock() bool {
 	lock, err := schema.Read(lockPath(p.Dir))
-	if errors.Is(err, schema.ErrNone) {
+	if errors.Is(err, schema.ErrNone) || len(p.Files()) == 0 {
 		return false
 	}
 	if err != nil {
@@ -198,6 +198,7 @@ func (p *project) useLock() bool {
 			for _, t := range s.Tables {
 				p.tables[name] = append(p.tables[name], src.Restrict(t.Table()))
 			}
+			p.diags = append(p.diags, p.checkTableBlocks(name, src.TableAliases(), p.tables[name])...)
 		}
 	}
 	return true
@@ -213,8 +214,14 @@ func (p *project) locked(ctx context.Context, pipe *config.Pipeline) (*transform
 		return a.Objects[pipe.To.Object].Object(pipe.To.Object), nil
 	}
 	if _, asks := app.(sink.Describer); asks {
+		hint := ""
+		if a := p.lock.Apps[pipe.To.App]; a != nil {
+			if s := config.Suggest(pipe.To.Object, sortedKeys(a.Objects)); s != "" {
+				hint = fmt.Sprintf("Did you mean %q? If not: ", s)
+			}
+		}
 		p.diags = append(p.diags, config.Errorf("E0404", &pipe.To.Range, fmt.Sprintf("Object %s of app %s is not in %s", pipe.To.Object, pipe.To.App, schema.FileName),
-			"Write the file anew: penstock schema pull."))
+			hint+"penstock schema pull writes the file anew."))
 	}
 	return nil, nil
 }

@@ -51,10 +51,11 @@ func (c *cli) test(ctx context.Context, dir string, only *regexp.Regexp, junit s
 		cases = p.cases(programs)
 	}
 	if p.diags.HasErrors() {
-		if err := p.Print(c.err, c.style(c.err), p.diags); err != nil {
+		shown := p.shown()
+		if err := p.Print(c.err, c.style(c.err), shown); err != nil {
 			return err
 		}
-		return &exit{exitFailed, fmt.Errorf("no test was run: %d errors in the configuration", len(errorsOf(p.diags)))}
+		return &exit{exitFailed, fmt.Errorf("no test was run: %s", mistakes(shown))}
 	}
 	var results []trial.Result
 	for _, one := range cases {

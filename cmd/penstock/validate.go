@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,7 +78,7 @@ func (c *cli) report(p *project) error {
 
 // shown are the diagnostics without those that the configuration silences.
 func (p *project) shown() hcl.Diagnostics {
-	return p.Silence(config.Normalize(p.diags), func(code string) bool { return p.compiled || !strings.HasPrefix(code, "W03") })
+	return p.Silence(p.Causes(config.Normalize(p.diags)), func(code string) bool { return p.compiled || !strings.HasPrefix(code, "W03") })
 }
 
 // checkLive checks sources, apps and pipelines against what is there. What is wrong in
@@ -90,7 +91,12 @@ func (p *project) checkLive(ctx context.Context) (failures []error) {
 		}
 		limit, cancel := context.WithTimeout(ctx, 30*time.Second)
 		if err := p.apps[block.Name].Ping(limit); err != nil {
-			p.diags = append(p.diags, config.Errorf("E0403", block.Range.Ptr(), fmt.Sprintf("App %q does not answer", block.Name), err.Error()))
+			var dial *net.OpError
+			text := err.Error()
+			if errors.As(err, &dial) {
+				text += ". Check base_url, and proxy where there is one"
+			}
+			p.diags = append(p.diags, config.Errorf("E0403", block.Range.Ptr(), fmt.Sprintf("App %q does not answer", block.Name), text))
 			delete(p.apps, block.Name)
 		}
 		cancel()
@@ -148,6 +154,14 @@ type adviser interface{ Advice() []*capture.Problem }
 func sourceDiagnostic(block *config.Source, err error) *hcl.Diagnostic {
 	var p *capture.Problem
 	if !errors.As(err, &p) {
+		var dial *net.OpError
+		var lookup *net.DNSError
+		switch {
+		case errors.As(err, &lookup):
+			err = fmt.Errorf("the host %s is not known (%s): correct it in the url", lookup.Name, lookup.Err)
+		case errors.As(err, &dial) && dial.Addr != nil:
+			err = fmt.Errorf("%s can't be reached: %w. Check host and port in the url, that the server runs, and that no firewall is in between", dial.Addr, dial.Err)
+		}
 		return config.Errorf("E0402", block.Range.Ptr(), fmt.Sprintf("Source %q can't be captured", block.Name), err.Error())
 	}
 	if p.Warning() {
@@ -181,13 +195,22 @@ func unjoin(err error) []error {
 
 // refuse tells whether any diagnostic stands in the way, after printing them all to stderr.
 func (c *cli) refuse(p *project) error {
-	if err := p.Print(c.err, c.style(c.err), p.shown()); err != nil {
+	shown := p.shown()
+	if err := p.Print(c.err, c.style(c.err), shown); err != nil {
 		return err
 	}
 	if p.diags.HasErrors() {
-		return &exit{exitFailed, fmt.Errorf("nothing was started: %d errors in the configuration", len(errorsOf(p.diags)))}
+		return &exit{exitFailed, fmt.Errorf("nothing was started: %s", mistakes(shown))}
 	}
 	return nil
+}
+
+// mistakes counts the errors.
+func mistakes(shown hcl.Diagnostics) string {
+	if n := len(errorsOf(shown)); n != 1 {
+		return fmt.Sprintf("%d errors in the configuration", n)
+	}
+	return "1 error in the configuration"
 }
 
 func errorsOf(diags hcl.Diagnostics) (out hcl.Diagnostics) {

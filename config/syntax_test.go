@@ -1,0 +1,48 @@
+package config_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/penstock-cdc/penstock/config"
+)
+
+// TestLongLine shows the place in a line that is too long, and no byte that a terminal would obey.
+func TestLongLine(t *testing.T) {
+	p, diags := load(t, "stream \"embedded\" {\n  /* "+strings.Repeat("x", 50_000)+"\x1b[31m */ nope = 1\n}\n")
+	var out bytes.Buffer
+	if err := p.Print(&out, config.Plain, diags); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	lines := strings.Split(text, "\n")
+	if len(text) > 2000 || strings.Contains(text, "\x1b") || len(lines) < 3 {
+		t.Fatalf("%d bytes:\n%.500q", len(text), text)
+	}
+	shown, caret := []rune(lines[1]), strings.IndexByte(lines[2], '^')
+	if caret < 0 || string(shown[caret:caret+4]) != "nope" {
+		t.Errorf("the caret is not below its place:\n%s\n%s", lines[1], lines[2])
+	}
+}
+
+func TestNoFolder(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.hcl")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	empty := t.TempDir()
+	for name, want := range map[string]string{
+		file:                       "This is a file. A project is a folder: give " + dir,
+		filepath.Join(dir, "none"): "There is no such folder",
+		empty:                      "at least one .hcl file",
+	} {
+		_, diags := config.Load(name, config.Input{})
+		if len(diags) != 1 || config.Code(diags[0]) != "E0001" || !strings.Contains(diags[0].Detail, want) {
+			t.Errorf("%s: %v", name, diags)
+		}
+	}
+}
