@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -29,7 +30,7 @@ var pipelineSchema = &hcl.BodySchema{
 }
 
 // once has the blocks that a pipeline has at most one of.
-var once = map[string]bool{"clean": true, "key": true, "match": true, "deliver": true, "guard": true}
+var once = map[string]bool{"clean": true, "key": true, "match": true, "deliver": true, "guard": true, "verify": true}
 
 // decodePipeline decodes a pipeline block; each has each.key and each.value, nil without for_each.
 func (project *Project) decodePipeline(block *hcl.Block, each map[string]cty.Value) (*Pipeline, hcl.Diagnostics) {
@@ -141,6 +142,8 @@ func (p *Pipeline) decodeBlock(b *hcl.Block, ctx *hcl.EvalContext) (diags hcl.Di
 		p.Deliver.Linger, diags = durationOr(raw.Linger, ctx, 0, diags)
 	case "guard":
 		diags = p.decodeGuard(b, ctx)
+	case "verify":
+		diags = p.decodeVerify(b, ctx)
 	default:
 		diags = append(diags, notYet(b.DefRange.Ptr(), fmt.Sprintf("%s blocks", b.Type)))
 	}
@@ -210,6 +213,27 @@ func (p *Pipeline) decodeGuard(b *hcl.Block, ctx *hcl.EvalContext) hcl.Diagnosti
 			continue
 		}
 		*limit.to = q
+	}
+	return diags
+}
+
+func (p *Pipeline) decodeVerify(b *hcl.Block, ctx *hcl.EvalContext) hcl.Diagnostics {
+	var raw struct {
+		Every  hcl.Expression `hcl:"every,optional"`
+		Before bool           `hcl:"before_write,optional"`
+	}
+	diags := gohcl.DecodeBody(b.Body, ctx, &raw)
+	if diags.HasErrors() {
+		return diags
+	}
+	p.Verify.BeforeWrite, p.Verify.Range = raw.Before, b.DefRange
+	p.Verify.Every, diags = durationOr(raw.Every, ctx, 0, diags)
+	switch given := raw.Every != nil && hasText(raw.Every); {
+	case diags.HasErrors():
+	case given && p.Verify.Every < leastEvery:
+		diags = append(diags, badSetting(raw.Every.Range(), errors.New(`every is at least "1s"`)))
+	case !given && !raw.Before:
+		diags = append(diags, Errorf("E0103", &b.DefRange, "verify does not say when", `Write every = "1h", before_write = true, or both.`))
 	}
 	return diags
 }

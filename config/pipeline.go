@@ -26,6 +26,7 @@ type Pipeline struct {
 	Backfill string
 	Deliver  Deliver
 	Guard    Guard
+	Verify   Verify
 	// Range is the block's header, for diagnostics about the whole.
 	Range hcl.Range
 }
@@ -85,6 +86,13 @@ type On struct {
 // Deliver has the settings of delivery.
 type Deliver struct {
 	Linger time.Duration // how long a batch may wait to fill; default 0
+}
+
+// Verify says how edits of fields "source" in the app are looked for.
+type Verify struct {
+	Every       time.Duration // 0: not in rounds
+	BeforeWrite bool
+	Range       hcl.Range // the block's header
 }
 
 // Guard limits what may happen in a rolling hour; a share is of the live records, and

@@ -33,6 +33,21 @@ type Reader interface {
 	Read(ctx context.Context, object, field string, values []string, fields []string) ([]Record, error)
 }
 
+// Changer is an App that can say which of its records were changed, by whomever.
+type Changer interface {
+	// Changes returns records of an object that were changed, with the named fields, and where to go on: cursor is the Next of the
+	// page before, "" for the present, of which only Next is wanted. It makes one call to the app at most.
+	Changes(ctx context.Context, object, cursor string, fields []string) (Changes, error)
+}
+
+// Changes is a page of what was changed in an app. It may come late and be old by then: a record that differs is read before
+// anything is done about it. The same record may come again.
+type Changes struct {
+	Records []Record
+	Next    string
+	More    bool // there is more now; else the next page is of what is changed from now on
+}
+
 // Describer is an App that can say what its objects look like, for the checker.
 type Describer interface {
 	Describe(ctx context.Context, object string) (Object, error)

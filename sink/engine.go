@@ -25,6 +25,8 @@ type Options struct {
 	Timeout, Grace time.Duration
 	History        HistoryOptions
 	Quarantine     QuarantineOptions
+	// OnEdit is told what was found that people did in the apps, once it is kept; nil: nobody is.
+	OnEdit func(Edit)
 }
 
 // Spec is one pipeline, ready to run.
@@ -48,6 +50,7 @@ type Spec struct {
 	Rows       Rows     // nil: rows are not read again
 	Schedule   Schedule // nil: what is taken in is sent at once
 	Guard      Guard
+	Verify     Verify
 }
 
 // Guard limits what a pipeline may do in a rolling hour.
@@ -97,6 +100,11 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		}
 		if e.pipelines[spec.Name] != nil {
 			return nil, fmt.Errorf("open pipeline %s: there are two of that name", spec.Name)
+		}
+		_, reads := d.app.(Reader)
+		_, tells := d.app.(Changer)
+		if v := spec.Verify; v.BeforeWrite && !reads || v.Every > 0 && !(reads && tells) {
+			return nil, fmt.Errorf("open pipeline %s: app %s can't be verified", spec.Name, spec.App)
 		}
 		p := newPipeline(e, d, spec)
 		e.pipelines[spec.Name] = p
@@ -153,6 +161,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	for _, p := range e.order {
 		if p.spec.Rows != nil {
 			start(p.reselect)
+		}
+		if p.spec.Verify.Every > 0 {
+			start(p.verify)
 		}
 	}
 	wg.Wait()

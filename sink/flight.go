@@ -97,7 +97,7 @@ func (it *item) plan(p *Pipeline) bool {
 	it.action = Upsert
 	if known {
 		it.action = Update
-		if it.bare || it.found.IsNull() && (it.adopt || w.Unknown || it.base.AppKey != key) || !it.found.IsNull() && it.found.Text() != key.Text() {
+		if _, edited := it.edited(state.KeyField); edited || it.bare || it.found.IsNull() && (it.adopt || w.Unknown || it.base.AppKey != key) || !it.found.IsNull() && it.found.Text() != key.Text() {
 			it.write = append(it.write, Field{p.spec.Program.KeyField(), key})
 		}
 	}
@@ -106,11 +106,17 @@ func (it *item) plan(p *Pipeline) bool {
 	for i, v := range fields {
 		group := p.fields[i].Group
 		again := known && group != OwnedBySource && p.wasSet(it.base, i)
+		have, edited := it.edited(i)
+		if v.IsUnchanged() && edited { // to be put back, and the row says nothing new of it
+			it.write = append(it.write, Field{p.fields[i].Name, it.base.Sent[i]})
+			news = true
+			continue
+		}
 		if v.IsUnchanged() || known && group == OwnedByApp && !again {
 			continue
 		}
 		it.sent = append(it.sent, i)
-		if sure && same(it.base, i, v) {
+		if sure && (same(it.base, i, v) && !edited || edited && v.Text() == have) {
 			if !p.whole || group == Fill {
 				continue
 			}

@@ -19,7 +19,7 @@ func (d *dispatcher) look(ctx context.Context, f *flight, l Limits) error {
 	if !ok {
 		return nil
 	}
-	var unsure, match, fill []*item
+	var unsure, match, fill, before []*item
 	fills := f.p.names(Fill)
 	for _, it := range f.items {
 		switch {
@@ -27,6 +27,8 @@ func (d *dispatcher) look(ctx context.Context, f *flight, l Limits) error {
 			unsure = append(unsure, it)
 		case it.appID == "" && it.want.Want == state.Put && f.p.spec.MatchFirst && it.want.Match.Text() != "":
 			match = append(match, it)
+		case it.appID != "" && it.want.Want == state.Put && f.p.spec.Verify.BeforeWrite:
+			before = append(before, it)
 		case it.appID != "" && it.want.Want == state.Put && len(fills) > 0 && f.p.fillChanged(it):
 			fill = append(fill, it)
 		}
@@ -35,6 +37,9 @@ func (d *dispatcher) look(ctx context.Context, f *flight, l Limits) error {
 		return err
 	}
 	if err := d.adoptBy(ctx, f, reader, l, match, fills); err != nil {
+		return err
+	}
+	if err := d.readBefore(ctx, f, reader, l, before, fills); err != nil {
 		return err
 	}
 	return d.read(ctx, f, reader, l, fill, "id", func(it *item) string { return it.appID }, fills, func(it *item, found []Record) {

@@ -33,6 +33,8 @@ type item struct {
 	write  []Field
 	sent   []int // indexes of fields that are settled once the call is answered
 	result Result
+	edits  []edit // what others made of its record, as it was read
+	read   bool   // that the record is gone was read before anything was sent
 	state  itemState
 	due    time.Duration // to wait before the next try
 }

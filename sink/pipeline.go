@@ -56,6 +56,10 @@ type Pipeline struct {
 	linger  time.Time // when the oldest waiting row may wait no longer
 	retry   time.Time // when the first record that failed by itself may be tried again
 
+	verified   state.Verify
+	noted      map[int64]string // edits that were noted and are about to be written over, by record
+	unverified string           // why rounds of verify can't go on
+
 	// reconciling: one Reconcile goes on; touched has the keys of events taken in while it looks.
 	reconciling atomic.Bool
 	touched     map[string]struct{}
@@ -89,7 +93,7 @@ func newPipeline(e *Engine, d *dispatcher, spec Spec) *Pipeline {
 	}
 	return &Pipeline{
 		e: e, d: d, spec: spec, fields: spec.Program.Fields(), whole: d.app.Limits(spec.Object).Whole, print: spec.Program.Fingerprint(),
-		between: newBetween(), inflight: map[int64]*item{}, adopting: map[string]int64{}, forgotten: map[[32]byte]struct{}{}, rereads: map[int64]reread{}, lack: make(chan struct{}, 1), parts: map[int]*partition{},
+		between: newBetween(), inflight: map[int64]*item{}, adopting: map[string]int64{}, forgotten: map[[32]byte]struct{}{}, rereads: map[int64]reread{}, noted: map[int64]string{}, lack: make(chan struct{}, 1), parts: map[int]*partition{},
 	}
 }
 
@@ -129,6 +133,9 @@ func (p *Pipeline) open(ctx context.Context) error {
 		}
 		kept, err := tx.Delivery(p.id)
 		if err != nil {
+			return err
+		}
+		if p.verified, err = tx.Verify(p.id); err != nil {
 			return err
 		}
 		p.delivery = p.since(kept, st.Fingerprint)
@@ -283,7 +290,7 @@ func (p *Pipeline) present(s *state.Shadow) {
 	if len(s.Sent) > 0 {
 		s.Sent = p.remap(s.Layout, s.Sent)
 	}
-	s.Stored, s.Layout = stored, p.layout
+	s.Stored, s.PutBack, s.Layout = stored, nil, p.layout
 }
 
 // Changed tells whether the pipeline's fingerprint differs from that of the last start.

@@ -125,7 +125,8 @@ type reconciler struct {
 	seen     bits // records whose row was read
 	examples map[Drift]int
 	refBytes int
-	paced    time.Time
+	paceAt   time.Time // of the next call
+	verifies bool      // for a round of verify
 	running  bool
 }
 
@@ -272,10 +273,10 @@ func (c *reconciler) plan() {
 			plan.Removals += n
 			queue[state.Delete] += n
 		case AppMissing, AppArchived:
-			queue[state.Change] += n // it is tried, so that the app says itself that the record is not there
 			switch p.spec.OnAppDelete {
 			case "recreate":
 				plan.Creates += n
+				queue[state.Create] += n
 			case "forget":
 				plan.Forgotten += n
 			default:

@@ -113,8 +113,9 @@ func (c *reconciler) readBack(ctx context.Context, reader Reader, ids []int64) e
 			}
 			kind, fields := p.driftOf(r.sh, have[r.sh.AppID])
 			if c.o.Repair {
-				u.restore(r, kind, fields)
-				c.out.Repaired++
+				if err := c.repair(u, r, kind, have[r.sh.AppID]); err != nil {
+					return err
+				}
 			}
 			c.found(DriftRef{Kind: kind, Record: id}, r.sh.Key, fields)
 		}
@@ -133,8 +134,48 @@ func (c *reconciler) readBack(ctx context.Context, reader Reader, ids []int64) e
 	})
 }
 
+// repair puts right what a record was read to be. An edit that the app itself makes stays in a round of verify.
+func (c *reconciler) repair(u *unit, r *rec, kind Drift, is *Record) error {
+	c.out.Repaired++
+	if kind != AppDiffers {
+		return u.vanished(r, kind)
+	}
+	edits := c.p.edits(r.sh, is)
+	if !c.verifies {
+		for i := range edits {
+			edits[i].left = false
+		}
+	}
+	u.drifted(r, edits)
+	if undone, _ := split(edits); len(undone) > 0 {
+		u.restore(r, undone)
+	}
+	return nil
+}
+
+// unreadError is that of an app that can't be read now.
+type unreadError struct{ err error }
+
+func (e *unreadError) Error() string { return e.err.Error() }
+func (e *unreadError) Unwrap() error { return e.err }
+
 // call reads records by the app's id, no faster than it may.
-func (c *reconciler) call(ctx context.Context, reader Reader, ids []string) ([]Record, error) {
+func (c *reconciler) call(ctx context.Context, reader Reader, ids []string) (found []Record, err error) {
+	fields := []string{c.p.spec.Program.KeyField()}
+	for _, f := range c.p.fields {
+		if f.Group == OwnedBySource && !slices.Contains(fields, f.Name) {
+			fields = append(fields, f.Name)
+		}
+	}
+	err = c.paced(ctx, func(ctx context.Context) (err error) {
+		found, err = reader.Read(ctx, c.p.spec.Object, "id", ids, fields)
+		return err
+	})
+	return found, err
+}
+
+// paced makes one reading call, no faster than it may, and again when the app does not answer.
+func (c *reconciler) paced(ctx context.Context, call func(context.Context) error) error {
 	p, d := c.p, c.p.d
 	l := d.limits(p.spec.Object)
 	rate := c.o.CallsPerSecond
@@ -143,41 +184,38 @@ func (c *reconciler) call(ctx context.Context, reader Reader, ids []string) ([]R
 	} else if rate == 0 {
 		rate = reconcileRate
 	}
-	fields := []string{p.spec.Program.KeyField()}
-	for _, f := range p.fields {
-		if f.Group == OwnedBySource && !slices.Contains(fields, f.Name) {
-			fields = append(fields, f.Name)
-		}
-	}
 	for try := 1; ; try++ {
 		if l := d.app.Limits(p.spec.Object); l.Day > 0 && float64(l.DayLeft) <= l.Reserve*float64(l.Day) {
-			return nil, fmt.Errorf("%d calls of the day's quota of app %s are left, which are the reserve of others", l.DayLeft, d.name)
+			return &unreadError{fmt.Errorf("%d calls of the day's quota of app %s are left, which are the reserve of others", l.DayLeft, d.name)}
 		}
-		if wait := time.Until(c.paced); wait > 0 {
+		if wait := time.Until(c.paceAt); wait > 0 {
 			timer := time.NewTimer(wait)
 			select {
 			case <-ctx.Done():
 				timer.Stop()
-				return nil, ctx.Err()
+				return ctx.Err()
 			case <-timer.C:
 			}
 		}
 		if err := d.spend(ctx, l.Calls/10); err != nil {
-			return nil, err
+			return &unreadError{err}
 		}
-		c.paced = time.Now().Add(time.Duration(float64(time.Second) / rate))
+		c.paceAt = time.Now().Add(time.Duration(float64(time.Second) / rate))
 		c.out.Calls++
 		limit, cancel := context.WithTimeout(ctx, p.e.o.Timeout)
-		found, err := reader.Read(limit, p.spec.Object, "id", ids, fields)
+		err := call(limit)
 		cancel()
 		if err == nil {
 			d.answered(nil, 0)
-			return found, nil
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		d.unread(err)
 		var halt *HaltError
-		if errors.As(err, &halt) || try == 5 || ctx.Err() != nil {
-			return nil, fmt.Errorf("read records back from app %s: %w", d.name, err)
+		if errors.As(err, &halt) || try == 5 {
+			return &unreadError{fmt.Errorf("read records back from app %s: %w", d.name, err)}
 		}
 	}
 }
@@ -190,54 +228,33 @@ func (p *Pipeline) driftOf(s *state.Shadow, r *Record) (Drift, []DriftField) {
 	case r.Archived:
 		return AppArchived, nil
 	}
-	program := p.spec.Program
-	var all []DriftField
-	if have := r.Fields[program.KeyField()]; !s.AppKey.IsNull() && have != s.AppKey.Text() {
-		all = append(all, DriftField{program.KeyField(), s.AppKey, change.OfString(have), program.KeyPII()})
-	}
-	for i, f := range p.fields {
-		if f.Group != OwnedBySource || i >= len(s.Sent) || s.Sent[i].IsUnchanged() {
-			continue
-		}
-		want := s.Sent[i].Text()
-		for _, st := range s.Stored {
-			if st.Field == i {
-				want = st.Text
-			}
-		}
-		if have := r.Fields[f.Name]; have != want {
-			all = append(all, DriftField{f.Name, change.OfString(want), change.OfString(have), f.PII})
-		}
-	}
+	all := p.toldEdits(p.edits(s, r))
 	if len(all) == 0 {
 		return "", nil
 	}
 	return AppDiffers, all
 }
 
-// restore has a record sent again: of fields that the app changed it is not known any more what it has. Of a record that
-// the app has lost that is so for all of them, and the app says itself that it is not there: see absent.
-func (u *unit) restore(r *rec, kind Drift, fields []DriftField) {
+// restore has the fields of a record sent again that the app has otherwise.
+func (u *unit) restore(r *rec, edits []edit) {
 	p, s := u.p, r.sh
+	u.putBack(s, edits, func(field int) change.Value { return s.Sent[field] })
 	sent := p.unchanged()
 	copy(sent, s.Sent)
 	w := &state.Pending{EventID: s.Applied, Time: u.now, Fingerprint: p.print, Layout: p.layout, Key: s.AppKey, Fields: p.unchanged()}
-	lost := func(name string) bool {
-		return kind != AppDiffers || slices.ContainsFunc(fields, func(f DriftField) bool { return f.Name == name })
-	}
 	var stored []state.Stored
-	for i, f := range p.fields {
-		if lost(f.Name) {
-			w.Fields[i], sent[i] = sent[i], change.Of(change.Unchanged, "")
+	for _, st := range s.Stored {
+		if !slices.ContainsFunc(edits, func(e edit) bool { return e.field == st.Field }) {
+			stored = append(stored, st)
+		}
+	}
+	for _, e := range edits {
+		if e.field == state.KeyField {
+			w.Unknown = true // the key is written in any case
 			continue
 		}
-		for _, st := range s.Stored {
-			if st.Field == i {
-				stored = append(stored, st)
-			}
-		}
+		w.Fields[e.field], sent[e.field] = sent[e.field], change.OfString(e.have)
 	}
-	w.Unknown = kind == AppDiffers && lost(p.spec.Program.KeyField()) // the key is written in any case
 	s.Sent, s.Stored, r.dirtySh = sent, stored, true
 	u.ledger.Taken++ // an event of our own
 	u.ready(r, w)

@@ -52,6 +52,7 @@ func (d *dispatcher) record(f *flight) error {
 			if err != nil {
 				return err
 			}
+			u.overwrote(&was, r, it)
 			u.remember(&was, r, it)
 			if due > 0 {
 				if t := time.UnixMilli(due); retry.IsZero() || t.Before(retry) {

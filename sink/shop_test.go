@@ -218,6 +218,7 @@ type plant struct {
 	// watched: the ledgers are looked at all the time.
 	watched bool
 	bounds  sink.QuarantineOptions
+	onEdit  func(sink.Edit)
 }
 
 func newPlant(t testing.TB, vendor *sinktest.Vendor, partitions int, change func(*sink.Spec)) *plant {
@@ -244,7 +245,7 @@ func (p *plant) open() {
 		app = p.vendor
 	}
 	p.engine, err = sink.New(p.t.Context(), sink.Options{Store: p.store, Apps: map[string]sink.App{"crm": app}, Pipelines: []sink.Spec{p.spec},
-		History: sink.HistoryOptions{Keep: 24 * time.Hour}, Quarantine: p.bounds,
+		History: sink.HistoryOptions{Keep: 24 * time.Hour}, Quarantine: p.bounds, OnEdit: p.onEdit,
 		Failpoint: func(name string) {
 			if p.point != nil {
 				p.point(name)

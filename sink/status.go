@@ -48,6 +48,20 @@ type PipelineStatus struct {
 	Expired    string // what the quarantine's bounds made drop, within the last day
 	Blocked    string // why intake does not take in, "" when it does
 	Partitions []PartitionStatus
+	Verify     VerifyStatus
+}
+
+// VerifyStatus is how far a pipeline has looked for what others do in the app, and what it has found since ever.
+type VerifyStatus struct {
+	Every        time.Duration // 0: not in rounds
+	BeforeWrite  bool
+	Began, Ended time.Time // the last round; one that goes on has not ended since it began
+	Next         time.Time // round; zero while one goes on
+	Detail       string    // why it can't go on
+	Looked       int64     // records that the app said were changed
+	Edited       int64     // records whose edits were put back, or written over
+	Gone         int64     // records that were removed there
+	Left         int64     // fields that stay as the app itself writes them
 }
 
 // PartitionStatus is how far one partition was taken in.
@@ -101,6 +115,7 @@ func (p *Pipeline) status() PipelineStatus {
 	defer p.mu.Unlock()
 	s := PipelineStatus{Name: p.spec.Name, App: p.spec.App, Changed: p.changed, Ledger: p.ledger, Inflight: len(p.inflight), Guarded: p.guarded()}
 	p.timing(&s)
+	s.Verify = p.verifyStatus()
 	s.Backfill = p.backfill()
 	s.Reselected, _ = p.reselecting(context.Background()) // an error of the state ends the process elsewhere
 	if time.Since(p.expiredAt) < 24*time.Hour {

@@ -20,6 +20,9 @@ type unit struct {
 	guards [state.Kinds]state.Guard
 	dirty  [state.Kinds]bool // guards to write
 	left   int64             // noted keys: see leaves
+	// verified is written when it differs from the pipeline's; edits are told of after the commit.
+	verified state.Verify
+	edits    []Edit
 
 	between  *between // nil: as the pipeline has it
 	snapshot bool     // one is open in the partition: what it has seen must be known at its end
@@ -124,7 +127,7 @@ func keyCount(k *state.Keys, s keyState) *int64 {
 func (p *Pipeline) update(ctx context.Context, before, after string, f func(u *unit) error) error {
 	var u *unit
 	err := p.e.o.Store.Update(ctx, func(tx state.Tx) error {
-		u = &unit{p: p, tx: tx, now: time.Now().UnixMilli(), ledger: p.ledger, queued: p.queued, guards: p.guards, left: p.left,
+		u = &unit{p: p, tx: tx, now: time.Now().UnixMilli(), ledger: p.ledger, queued: p.queued, guards: p.guards, left: p.left, verified: p.verified,
 			recs: map[int64]*rec{}, byKey: map[string]*rec{}}
 		u.anew = func(kept []byte, partition int) (*taken, error) { return p.anew(ctx, kept, partition) }
 		if err := f(u); err != nil {
@@ -147,7 +150,12 @@ func (p *Pipeline) update(ctx context.Context, before, after string, f func(u *u
 // follow brings the pipeline's memory to what was committed.
 func (p *Pipeline) follow(u *unit) {
 	before := p.sendable()
-	p.ledger, p.queued, p.guards, p.left = u.ledger, u.queued, u.guards, u.left
+	p.ledger, p.queued, p.guards, p.left, p.verified = u.ledger, u.queued, u.guards, u.left, u.verified
+	if p.e.o.OnEdit != nil {
+		for _, e := range u.edits {
+			p.e.o.OnEdit(e)
+		}
+	}
 	if u.between != nil {
 		p.between = u.between
 	}
@@ -316,6 +324,11 @@ func (u *unit) flush() error {
 			if err := u.tx.PutGuard(u.p.id, state.Kind(k), &u.guards[k]); err != nil {
 				return err
 			}
+		}
+	}
+	if u.verified != u.p.verified {
+		if err := u.tx.PutVerify(u.p.id, &u.verified); err != nil {
+			return err
 		}
 	}
 	if u.ledger == u.p.ledger {

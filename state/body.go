@@ -20,6 +20,12 @@ func (w *writer) shadow(s *Shadow) []byte {
 		w.text(f.Text)
 	}
 	w.int(s.History)
+	for _, f := range s.PutBack {
+		w.int(int64(f.Field))
+		w.text(f.Sent)
+		w.text(f.Found)
+		w.int(int64(f.Times))
+	}
 	return w.seal(s.ID, s.Key)
 }
 
@@ -46,6 +52,9 @@ func readShadow(id int64, key, row []byte) *Shadow {
 	}
 	if r.s != "" { // rows of schema version 2 end before
 		s.History = r.int()
+	}
+	for r.s != "" && !r.bad {
+		s.PutBack = append(s.PutBack, PutBack{int(r.int()), r.text(), r.text(), int(r.int())})
 	}
 	if !r.ok() {
 		return nil
@@ -279,6 +288,28 @@ func readDelivery(pipeline int64, row []byte) (d Delivery, ok bool) {
 	}
 	d.Backfilled, d.Approved = r.text(), r.text()
 	return d, r.ok()
+}
+
+func (w *writer) verify(pipeline int64, v *Verify) []byte {
+	w.start()
+	w.text(v.Target)
+	w.text(v.Cursor)
+	for _, n := range []int64{v.Began, v.Ended, v.Looked, v.Edited, v.Gone, v.Left} {
+		w.int(n)
+	}
+	return w.seal(pipeline, nil)
+}
+
+func readVerify(pipeline int64, row []byte) (v Verify, ok bool) {
+	var r reader
+	if !r.open(pipeline, nil, row) {
+		return v, false
+	}
+	v.Target, v.Cursor = r.text(), r.text()
+	for _, n := range []*int64{&v.Began, &v.Ended, &v.Looked, &v.Edited, &v.Gone, &v.Left} {
+		*n = r.int()
+	}
+	return v, r.ok()
 }
 
 func (w *writer) pipeline(p *Pipeline) []byte {

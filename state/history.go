@@ -148,7 +148,7 @@ func (t *sqliteTx) HistoryOf(pipeline int64, s *Shadow, limit int, f func(time i
 			return err
 		}
 		next := int64(0)
-		for i := range row.Changes {
+		for i := len(row.Changes) - 1; i >= 0 && n < limit; i-- {
 			c := &row.Changes[i]
 			if c.Record != s.ID {
 				continue

@@ -25,6 +25,16 @@ type Delivery struct {
 	Backfilled, Approved string
 }
 
+// Verify is how far a pipeline has looked for what others change in the app; times are Unix ms, 0 for never.
+type Verify struct {
+	Target       string // the app and object that Cursor is of
+	Cursor       string // where to go on, in the app's own form
+	Began, Ended int64  // the last round; one that goes on has not Ended since it Began
+	// Since ever: records that were looked at, edits of records that were put back or written over, records that were removed
+	// there, and fields that are left as the app writes them.
+	Looked, Edited, Gone, Left int64
+}
+
 // Position is how far one pipeline has taken in one partition.
 type Position struct {
 	Topic      string
@@ -71,6 +81,15 @@ type Shadow struct {
 	Sent []change.Value
 	// Stored has the app's canonical form of fields where it is another text than what was sent.
 	Stored []Stored
+	// PutBack has the fields whose edits in the app were undone.
+	PutBack []PutBack
+}
+
+// PutBack is a field that was written again since the app had another text than it took over.
+type PutBack struct {
+	Field       int    // index in the layout
+	Sent, Found string // what it was to be, and what the app had
+	Times       int
 }
 
 // Mark says whether a record that the app keeps without its row has the fields of `action = "set"`.

@@ -2,7 +2,7 @@ package state
 
 // schemaVersion is kept in the file's user_version; application in its application_id ("pnst").
 const (
-	schemaVersion = 5
+	schemaVersion = 6
 	application   = 0x706e7374
 )
 
@@ -39,4 +39,6 @@ CREATE TABLE delivery (pipeline INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE INDEX quarantine_code ON quarantine (pipeline, code, id);
 `, `
 CREATE TABLE forgotten (pipeline INTEGER NOT NULL, hash BLOB NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (pipeline, hash)) WITHOUT ROWID;
+`, `
+CREATE TABLE verify (pipeline INTEGER PRIMARY KEY, body BLOB NOT NULL);
 `}

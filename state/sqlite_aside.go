@@ -170,6 +170,28 @@ func (t *sqliteTx) PutDelivery(pipeline int64, d *Delivery) error {
 	return t.exec("write delivery", "INSERT OR REPLACE INTO delivery (pipeline, body) VALUES (?, ?)", pipeline, t.w.delivery(pipeline, d))
 }
 
+func (t *sqliteTx) Verify(pipeline int64) (v Verify, err error) {
+	err = t.q.rows("SELECT body FROM verify WHERE pipeline=?", []any{pipeline}, func(scan func(...any) error) error {
+		var body sql.RawBytes
+		if err := scan(&body); err != nil {
+			return err
+		}
+		var ok bool
+		if v, ok = readVerify(pipeline, body); !ok {
+			return t.damaged("verify", pipeline)
+		}
+		return nil
+	})
+	if err != nil {
+		return v, t.fail("read verify", err)
+	}
+	return v, nil
+}
+
+func (t *sqliteTx) PutVerify(pipeline int64, v *Verify) error {
+	return t.exec("write verify", "INSERT OR REPLACE INTO verify (pipeline, body) VALUES (?, ?)", pipeline, t.w.verify(pipeline, v))
+}
+
 func (t *sqliteTx) Forgotten(pipeline int64, f func(hash [32]byte)) error {
 	err := t.q.rows("SELECT hash FROM forgotten WHERE pipeline=?", []any{pipeline}, func(scan func(...any) error) error {
 		var hash sql.RawBytes

@@ -138,6 +138,10 @@ type Tx interface {
 	Delivery(pipeline int64) (Delivery, error)
 	PutDelivery(pipeline int64, d *Delivery) error
 
+	// Verify returns how far a pipeline has looked for what others change in the app.
+	Verify(pipeline int64) (Verify, error)
+	PutVerify(pipeline int64, v *Verify) error
+
 	// Forgotten hands over the hashes of keys that were forgotten; PutForgotten adds one, at a time in Unix ms.
 	Forgotten(pipeline int64, f func(hash [32]byte)) error
 	PutForgotten(pipeline int64, hash [32]byte, at int64) error

@@ -149,8 +149,30 @@ func (p *project) checkEnds(pipe *config.Pipeline) (diags hcl.Diagnostics) {
 	for _, a := range p.Apps {
 		kinds[a.Name] = a.Kind
 	}
-	refer(pipe.To.Range, "app", pipe.To.Kind, pipe.To.App, kinds)
+	if refer(pipe.To.Range, "app", pipe.To.Kind, pipe.To.App, kinds) {
+		diags = append(diags, p.checkVerify(pipe)...)
+	}
 	return diags
+}
+
+// checkVerify checks that the app can tell what `verify` wants to know.
+func (p *project) checkVerify(pipe *config.Pipeline) hcl.Diagnostics {
+	app := p.apps[pipe.To.App]
+	if app == nil {
+		return nil
+	}
+	_, reads := app.(sink.Reader)
+	_, tells := app.(sink.Changer)
+	what := ""
+	switch {
+	case pipe.Verify.BeforeWrite && !reads:
+		what = "before_write = true reads records from the app"
+	case pipe.Verify.Every > 0 && !(reads && tells):
+		what = "every asks the app what has changed"
+	default:
+		return nil
+	}
+	return hcl.Diagnostics{config.Errorf("E0119", &pipe.Verify.Range, fmt.Sprintf("App %q can't be verified", pipe.To.App), fmt.Sprintf("%s, and apps of kind %s can't tell. Take the block out.", what, pipe.To.Kind))}
 }
 
 // checkOwners refuses two pipelines that write one field of one object.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/penstock-cdc/penstock/capture"
@@ -89,6 +90,56 @@ type pipelineReport struct {
 	Backfill *backfillReport `json:"backfill,omitempty"`
 	Paused   *time.Time      `json:"paused_since,omitempty"`
 	Schedule *scheduleTimes  `json:"schedule,omitempty"`
+	Verify   *verifyReport   `json:"verify,omitempty"`
+}
+
+// verifyReport says how edits in the app are looked for, and what was found since ever.
+type verifyReport struct {
+	Every       string    `json:"every,omitempty"`
+	BeforeWrite bool      `json:"before_write"`
+	Began       time.Time `json:"began,omitzero"` // the last round
+	Ended       time.Time `json:"ended,omitzero"` // before Began: it goes on
+	Next        time.Time `json:"next,omitzero"`
+	Detail      string    `json:"detail,omitempty"` // why it can't go on
+	Looked      int64     `json:"looked_at"`        // records that the app said were changed
+	Edited      int64     `json:"edited"`           // records whose edits were put back, or written over
+	Gone        int64     `json:"gone"`             // records that were removed there
+	Left        int64     `json:"left"`             // fields that stay as the app itself writes them
+}
+
+func verifyReportOf(v *sink.VerifyStatus) *verifyReport {
+	if v.Every == 0 && !v.BeforeWrite {
+		return nil
+	}
+	r := &verifyReport{BeforeWrite: v.BeforeWrite, Began: v.Began, Ended: v.Ended, Next: v.Next, Detail: v.Detail, Looked: v.Looked, Edited: v.Edited, Gone: v.Gone, Left: v.Left}
+	if v.Every > 0 {
+		r.Every = v.Every.String()
+	}
+	return r
+}
+
+func (v *verifyReport) String() string {
+	var how []string
+	if v.BeforeWrite {
+		how = append(how, "before each write")
+	}
+	if v.Every != "" {
+		when := "no round yet"
+		switch {
+		case v.Detail != "":
+			when = "can't go on: " + v.Detail
+		case v.Began.After(v.Ended):
+			when = "a round goes on since " + v.Began.Format(time.RFC3339)
+		case !v.Next.IsZero():
+			when = fmt.Sprintf("last round %s, next %s", v.Ended.Format(time.RFC3339), v.Next.Format(time.RFC3339))
+		}
+		how = append(how, fmt.Sprintf("every %s (%s)", v.Every, when))
+	}
+	text := fmt.Sprintf("%s; edits of %d records undone or written over, %d records removed in the app", strings.Join(how, ", "), v.Edited, v.Gone)
+	if v.Left > 0 {
+		text += fmt.Sprintf(", %d fields left as the app writes them", v.Left)
+	}
+	return text
 }
 
 // backfillReport says that a pipeline is to have the rows that are there.
@@ -221,6 +272,7 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 	if st.Schedule != "" {
 		p.Schedule = &scheduleTimes{st.Schedule, st.Next, st.Began, st.End, st.Began.After(st.End)}
 	}
+	p.Verify = verifyReportOf(&st.Verify)
 	switch {
 	case !rt.running:
 		p.State = "stopped"
@@ -372,6 +424,9 @@ func (c *cli) writeReport(r *report) error {
 		}
 		if s := p.Schedule; s != nil {
 			fmt.Fprintf(c.out, "  schedule %s: %s\n", s.Run, s)
+		}
+		if p.Verify != nil {
+			fmt.Fprintf(c.out, "  verify: %s\n", p.Verify)
 		}
 		fmt.Fprintf(c.out, "  events: %d taken in = %d applied + %d unchanged + %d superseded + %d filtered + %d rejected + %d held + %d waiting + %d pending\n",
 			e.TakenIn, e.Applied, e.Unchanged, e.Superseded, e.Filtered, e.Rejected, e.Held, e.Waiting, e.Pending)

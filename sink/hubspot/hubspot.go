@@ -287,6 +287,7 @@ func (a *app) learn(h http.Header) {
 var (
 	_ sink.App       = (*app)(nil)
 	_ sink.Reader    = (*app)(nil)
+	_ sink.Changer   = (*app)(nil)
 	_ sink.Describer = (*app)(nil)
 	_ sink.Eraser    = (*app)(nil)
 )

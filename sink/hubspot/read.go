@@ -135,42 +135,62 @@ func (a *app) batchRead(ctx context.Context, object, property string, values, na
 	return records(answer.Results, names), nil
 }
 
+// search is the body of a search call.
+type search struct {
+	Groups []group  `json:"filterGroups"`
+	Sorts  []sort   `json:"sorts,omitempty"`
+	Fields []string `json:"properties"`
+	Limit  int      `json:"limit"`
+	After  string   `json:"after,omitempty"`
+}
+
+// group is filters of which all are to be true.
+type group struct {
+	Filters []filter `json:"filters"`
+}
+
+type filter struct {
+	Property string   `json:"propertyName"`
+	Operator string   `json:"operator"`
+	Value    string   `json:"value,omitempty"`
+	Values   []string `json:"values,omitempty"`
+}
+
+type sort struct {
+	Property  string `json:"propertyName"`
+	Direction string `json:"direction"`
+}
+
 // find searches for the values, all pages of it.
 func (a *app) find(ctx context.Context, object, field string, values, names []string) ([]sink.Record, error) {
-	type filter struct {
-		Property string   `json:"propertyName"`
-		Operator string   `json:"operator"`
-		Values   []string `json:"values"`
-	}
-	type group struct {
-		Filters []filter `json:"filters"`
-	}
-	body := struct {
-		Groups []group  `json:"filterGroups"`
-		Fields []string `json:"properties"`
-		Limit  int      `json:"limit"`
-		After  string   `json:"after,omitempty"`
-	}{[]group{{[]filter{{field, "IN", values}}}}, names, 200, ""}
+	s := search{Groups: []group{{[]filter{{Property: field, Operator: "IN", Values: values}}}}, Fields: names, Limit: searchPage}
 	var found []sink.Record
 	for {
-		if err := a.search.Wait(ctx); err != nil {
-			return nil, fmt.Errorf("search %s: %w", object, err)
-		}
-		var answer reply
-		err := a.call(ctx, rest.Request{
-			Method: http.MethodPost, Path: a.path("objects", object) + "/search",
-			Template: a.path("objects", "{object}") + "/search", Body: body, Into: &answer, Records: len(values),
-		})
+		answer, err := a.searchPage(ctx, object, s, len(values))
 		if err != nil {
-			return nil, fmt.Errorf("search %s: %w", object, err)
+			return nil, err
 		}
 		found = append(found, records(answer.Results, names)...)
 		next := string(answer.Paging.Next.After)
-		if next == "" || next == body.After || len(answer.Results) == 0 {
+		if next == "" || next == s.After || len(answer.Results) == 0 {
 			return found, nil
 		}
-		body.After = next
+		s.After = next
 	}
+}
+
+// searchPage makes one search, at the pace that searches have of their own.
+func (a *app) searchPage(ctx context.Context, object string, s search, about int) (answer reply, err error) {
+	if err := a.search.Wait(ctx); err != nil {
+		return answer, fmt.Errorf("search %s: %w", object, err)
+	}
+	if err := a.call(ctx, rest.Request{
+		Method: http.MethodPost, Path: a.path("objects", object) + "/search",
+		Template: a.path("objects", "{object}") + "/search", Body: s, Into: &answer, Records: about,
+	}); err != nil {
+		return answer, fmt.Errorf("search %s: %w", object, err)
+	}
+	return answer, nil
 }
 
 func records(results []result, names []string) []sink.Record {

@@ -40,6 +40,8 @@ type Vendor struct {
 	Unique string // "" for none
 	// Canon is the form in which the vendor stores a field; nil: as sent.
 	Canon func(field, value string) string
+	// Silent: it does not tell the form in which it stores.
+	Silent bool
 	// Poison tells a change that the vendor refuses for good.
 	Poison func(c sink.Change) bool
 	// Fault chooses how a call fails; nil: none does. It is called with the vendor locked.
@@ -54,14 +56,23 @@ type Vendor struct {
 	next    int
 	calls   int
 	reads   int
+	polls   int
 	busy    map[string]bool
 	errs    []error
+	log     []sink.Record // as they were after each change
 }
 
 type record struct {
 	id       string
 	archived bool
 	fields   map[string]string
+	updated  time.Time
+}
+
+// changed notes that a record is another now.
+func (v *Vendor) changed(r *record) {
+	r.updated = time.Now()
+	v.log = append(v.log, sink.Record{ID: r.id, Archived: r.archived, Fields: maps.Clone(r.fields), Updated: r.updated})
 }
 
 // NewVendor makes a vendor whose key field is key.
@@ -201,10 +212,14 @@ func (v *Vendor) apply(action sink.Action, c sink.Change) sink.Result {
 		v.byMail[mail] = r.id
 	}
 	v.observe(action, r)
+	if v.Silent {
+		canon = nil
+	}
 	return sink.Result{AppID: r.id, Created: created, Stored: canon}
 }
 
 func (v *Vendor) observe(action sink.Action, r *record) {
+	v.changed(r)
 	if v.Observe != nil {
 		if err := v.Observe(action, r.id, r.fields); err != nil {
 			v.errs = append(v.errs, err)
@@ -236,10 +251,36 @@ func (v *Vendor) Read(ctx context.Context, object, field string, values, fields 
 			for _, f := range fields {
 				named[f] = r.fields[f]
 			}
-			out = append(out, sink.Record{ID: r.id, Archived: r.archived, Fields: named})
+			out = append(out, sink.Record{ID: r.id, Archived: r.archived, Fields: named, Updated: r.updated})
 		}
 	}
 	return out, nil
+}
+
+// Changes returns records as they were after each change, in pages of as many as a read may have.
+func (v *Vendor) Changes(ctx context.Context, object, cursor string, fields []string) (sink.Changes, error) {
+	if err := ctx.Err(); err != nil {
+		return sink.Changes{}, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if cursor == "" {
+		return sink.Changes{Next: strconv.Itoa(len(v.log))}, nil
+	}
+	v.polls++
+	from, err := strconv.Atoi(cursor)
+	if err != nil {
+		return sink.Changes{}, fmt.Errorf("cursor %q: %w", cursor, err)
+	}
+	to := min(from+max(v.Bounds.Read, 1), len(v.log))
+	return sink.Changes{Records: slices.Clone(v.log[from:to]), Next: strconv.Itoa(to), More: to < len(v.log)}, nil
+}
+
+// Polls returns how often Changes was asked for what has changed.
+func (v *Vendor) Polls() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.polls
 }
 
 // Live returns the records that are not archived, by their key; those without are under "#" and their id.
@@ -288,6 +329,7 @@ func (v *Vendor) Archive(id string) {
 	delete(v.byKey, r.fields[v.Key])
 	delete(v.byMail, strings.ToLower(r.fields[v.Unique]))
 	r.archived = true
+	v.changed(r)
 }
 
 // Edit changes fields of a record as a person does.
@@ -299,7 +341,10 @@ func (v *Vendor) Edit(id string, fields map[string]string) {
 		delete(v.byKey, r.fields[v.Key])
 		v.byKey[key] = id
 	}
-	maps.Copy(r.fields, fields)
+	now := maps.Clone(r.fields)
+	maps.Copy(now, fields)
+	r.fields = now
+	v.changed(r)
 }
 
 // Erase takes a record away for good.
@@ -349,7 +394,8 @@ func (v *Vendor) SetFault(f func(call int, action sink.Action, changes []sink.Ch
 }
 
 var (
-	_ sink.App    = (*Vendor)(nil)
-	_ sink.Reader = (*Vendor)(nil)
-	_ sink.Eraser = (*Vendor)(nil)
+	_ sink.App     = (*Vendor)(nil)
+	_ sink.Reader  = (*Vendor)(nil)
+	_ sink.Changer = (*Vendor)(nil)
+	_ sink.Eraser  = (*Vendor)(nil)
 )

@@ -54,7 +54,7 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 	shadow := &state.Shadow{
 		Key: []byte(`{"id":1}`), Partition: 3, Standing: state.InApp, Excluded: true, Deleted: true, AppID: "77", AppKey: change.OfInt(1), Applied: change.NewID(1, 2, 3, 4),
 		Seen: change.NewID(1, 2, 3, 5), Time: 99, Sent: []change.Value{change.OfString("a\x00b"), change.Of(change.Null, ""), change.Of(change.Unchanged, "")},
-		Stored: []state.Stored{{Field: 0, Text: "A"}},
+		Stored: []state.Stored{{Field: 0, Text: "A"}}, PutBack: []state.PutBack{{Field: 1, Sent: "s", Found: "", Times: 2}, {Field: 0}},
 	}
 	pending := &state.Pending{
 		Queue: state.QueueOf(state.Change, state.Backfill, true), Seq: 5, Due: 7, Want: state.Remove, Cause: state.BySweep, Unknown: true, RemovalSent: true, Over: state.Archive,
@@ -68,6 +68,7 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 	move := &state.Move{Token: change.NewID(4, 4, 4, 4), Displaced: true, Time: 1, Key: []byte("k")}
 	deferred := &state.Deferred{Key: []byte("k"), Partition: 2, Time: 5, Event: []byte("e")}
 	delivery := state.Delivery{Paused: 1, Started: 2, Ended: 3, Since: 4, Backfilled: "p", Approved: "q"}
+	verify := state.Verify{Target: "crm/contacts", Cursor: "c", Began: 1, Ended: 2, Looked: 3, Edited: 4, Gone: 5, Left: 6}
 	guard := state.Guard{Tripped: true, Since: 1, Base: 2, Sent: []state.Minute{{At: 3, N: 4}}}
 	id := update(t, s, "rows", func(tx state.Tx, id int64) error {
 		if err := tx.PutShadow(id, shadow); err != nil {
@@ -78,7 +79,7 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 		p, err := tx.Pipeline("rows")
 		p.Fingerprint, p.Layouts, p.Ledger = "print", [][]string{{"a", "b"}, {}}, state.Ledger{Taken: 3, Keys: state.Keys{InApp: -2}}
 		return errors.Join(err, tx.PutPipeline(&p), tx.PutPending(id, pending), tx.PutIntent(id, intent), tx.PutQuarantine(id, quarantine), tx.PutMove(id, move), tx.PutDeferred(id, deferred),
-			tx.PutGuard(id, state.Delete, &guard), tx.PutDelivery(id, &delivery), tx.PutLeaving(id, "k", shadow.ID))
+			tx.PutGuard(id, state.Delete, &guard), tx.PutDelivery(id, &delivery), tx.PutVerify(id, &verify), tx.PutLeaving(id, "k", shadow.ID))
 	})
 	closeStore(t, s)
 	s = open(t)
@@ -100,7 +101,9 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 		check(g, guard)
 		d, err4 := tx.Delivery(id)
 		check(d, delivery)
-		err = errors.Join(err, err2, err3, err4,
+		v, err5 := tx.Verify(id)
+		check(v, verify)
+		err = errors.Join(err, err2, err3, err4, err5,
 			tx.Shadows(id, [][]byte{shadow.Key, []byte("none")}, seen), tx.ShadowsByID(id, []int64{shadow.ID}, seen), tx.ScanShadows(id, 0, 10, seen),
 			tx.PendingByRecord(id, []int64{shadow.ID}, func(p *state.Pending) error { n++; check(p, pending); return nil }),
 			tx.Intents(id, func(in *state.Intent) error {
