@@ -9,7 +9,7 @@ LINT    := .cache/bin/golangci-lint
 LINT_VERSION := v2.12.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-all race lint fmt check integration chaos bench clean
+.PHONY: help build demo test test-all race lint fmt docs fuzz check integration chaos bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,16 @@ $(LINT):
 
 fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
+
+docs: ## write the generated parts of docs: functions, reasons, error codes, settings
+	$(GO) test ./transform -run TestLanguagePage -update
+	$(GO) test ./docs -run 'TestErrorTables|TestReferenceOfSettings' -update
+
+FUZZTIME ?= 1m
+FUZZ     ?= .
+fuzz: ## every fuzz target for FUZZTIME (1m), or those that FUZZ matches: make fuzz FUZZ=transform FUZZTIME=1h
+	@git grep -o 'func Fuzz[A-Za-z0-9]*' -- '*_test.go' | sed 's|\(.*\)/[^/]*:func |\1 |' | grep -e '$(FUZZ)' | while read -r folder name; do \
+		echo "$$folder $$name"; $(GO) test "./$$folder" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) || exit 1; done
 
 integration: ## the scenarios on real databases and a real broker alone
 	$(SERVICES) run -- $(GO) test -count 1 -timeout 24m ./integration/...

@@ -243,7 +243,7 @@ func needs(diags hcl.Diagnostics, b *hcl.Block, name string, expr hcl.Expression
 	if diags.HasErrors() || expr != nil && hasText(expr) {
 		return diags
 	}
-	return append(diags, Errorf("E0103", &b.DefRange, "Missing required argument", fmt.Sprintf("The argument %q is required, but no definition was found.", name)))
+	return append(diags, Errorf("E0103", &b.DefRange, "Missing required argument", fmt.Sprintf("%[1]q is required: write %[1]s = ... in this block.", name)))
 }
 
 // decodeApp takes what all apps have out of the block; the rest is the connector's.

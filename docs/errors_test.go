@@ -42,7 +42,7 @@ func TestErrorTables(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatal("docs/errors.md is out of date: go test ./docs -run TestErrorTables -update")
+		t.Fatal("docs/errors.md is out of date: make docs")
 	}
 	if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func TestLanguagePage(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s is out of date: go test ./transform -run TestLanguagePage -update", languagePage)
+		t.Fatalf("%s is out of date: make docs", languagePage)
 	}
 	if err := os.WriteFile(languagePage, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
