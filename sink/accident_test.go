@@ -276,3 +276,38 @@ func TestFormerOwnerIsRefused(t *testing.T) {
 		}
 	})
 }
+
+// What becomes of a record does not depend on how fast the app was: a removal that waits is not undone by what happens to
+// its key after.
+func TestLaterEventsUndoNoRemoval(t *testing.T) {
+	for _, onLeave := range []string{"ignore", "set"} {
+		t.Run("a row that does not pass takes the key, "+onLeave, func(t *testing.T) {
+			bubble(t, func(s *sink.Spec) { s.OnDelete, s.OnLeave, s.SetOnLeave = "archive", onLeave, setTo("left") }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+				p.fill(s, 2)
+				s.begin()
+				s.delete(customer(1))
+				s.begin()
+				s.insert(row(1, "new@x.test", "New", "test", 1, 9))
+				p.take(s, 100)
+				p.settle()
+				if live := v.Live(); len(live) != 1 || live["2"] == nil {
+					t.Errorf("the app has %v", live)
+				}
+			})
+		})
+	}
+	t.Run("a row that left is deleted", func(t *testing.T) {
+		bubble(t, func(s *sink.Spec) { s.OnDelete, s.OnLeave = "ignore", "archive" }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+			p.fill(s, 2)
+			s.begin()
+			s.update(row(1, "c1@x.test", "C", "test", 2, 1))
+			s.begin()
+			s.delete(row(1, "c1@x.test", "C", "test", 2, 1))
+			p.take(s, 100)
+			p.settle()
+			if live := v.Live(); len(live) != 1 || live["2"] == nil {
+				t.Errorf("the app has %v", live)
+			}
+		})
+	})
+}

@@ -478,6 +478,7 @@ func (u *unit) leave(r *rec, t *taken, action string, cause state.Cause) error {
 	u.supersede(r)
 	unknown := r.pd != nil && r.pd.Unknown
 	inApp := r.sh.Standing == state.InApp || r.fl != nil || unknown
+	action = r.owed(action)
 	if inApp && u.isSet(r, wantOf(action, cause)) {
 		*count++
 		return u.staySet(r)
@@ -496,6 +497,27 @@ func (u *unit) leave(r *rec, t *taken, action string, cause state.Cause) error {
 	}
 	*u.place(w.Queue)++
 	return nil
+}
+
+// owed is what becomes of a record whose row has gone, or left, with this action. A removal that waits is not undone: its
+// row, or the one before under the same key, is gone from the app as it would be had the app answered by now.
+func (r *rec) owed(action string) string {
+	switch {
+	case r.pd != nil && r.pd.Want.Removes():
+		return removalOf(r.pd.Want)
+	case r.pd != nil && r.pd.Over.Removes() && !r.pd.Unknown:
+		return removalOf(r.pd.Over)
+	case r.fl != nil && r.fl.want.Want.Removes():
+		return removalOf(r.fl.want.Want)
+	}
+	return action
+}
+
+func removalOf(w state.Want) string {
+	if w == state.Remove {
+		return "delete"
+	}
+	return "archive"
 }
 
 // removal makes a removal the record's wanted state.
