@@ -44,6 +44,8 @@ type collector struct {
 
 	build, sourceState, sourceLag, sourceBehind, sourceRetained, captured *prometheus.Desc
 	transactions, transactionBytes, transactionAge, spilled, spilledBytes *prometheus.Desc
+	loadState, loadRows, loadEstimate, loadBytes, loadChunks              *prometheus.Desc
+	loadLeft, loadWaits                                                   *prometheus.Desc
 	pipelineLag, events, open, keys, appState                             *prometheus.Desc
 	pipelinePaused, nextRun, lastRun                                      *prometheus.Desc
 }
@@ -64,6 +66,13 @@ func newCollector(p Process) *collector {
 		transactionAge:   desc("source_transactions_oldest_seconds", "Time since the first part of the oldest transaction in progress came.", "source"),
 		spilled:          desc("source_server_spilled_transactions_total", "Transactions that the database wrote to its own disk because of penstock.", "source"),
 		spilledBytes:     desc("source_server_spilled_bytes_total", "Bytes of them.", "source"),
+		loadState:        desc("load_state", "1 for the state that the load of the table is in: pending, reading, paused, done.", "source", "table", "state"),
+		loadRows:         desc("load_rows", "Rows of the table's current or last load.", "source", "table"),
+		loadEstimate:     desc("load_rows_estimated", "Rows that the table has, by the database's estimate.", "source", "table"),
+		loadBytes:        desc("load_bytes", "Bytes of these rows.", "source", "table"),
+		loadChunks:       desc("load_chunks", "Chunks in which they were read.", "source", "table"),
+		loadLeft:         desc("load_left_seconds", "Estimate of the time until the load is done; not there while it is not known.", "source", "table"),
+		loadWaits:        desc("load_waiting", "1 while the load waits for the pipelines or for room on the disk.", "source", "table"),
 		captured:         desc("events_captured_total", "Events captured since the process started.", "source", "table", "op"),
 		pipelineLag:      desc("pipeline_lag_seconds", "Age of the oldest change that is not in the app yet.", "pipeline"),
 		events:           desc("events_total", "Events taken in, by what became of them.", "pipeline", "outcome"),
@@ -80,6 +89,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.build, c.sourceState, c.sourceLag, c.sourceBehind, c.sourceRetained, c.captured,
 		c.transactions, c.transactionBytes, c.transactionAge, c.spilled, c.spilledBytes,
+		c.loadState, c.loadRows, c.loadEstimate, c.loadBytes, c.loadChunks, c.loadLeft, c.loadWaits,
 		c.pipelineLag, c.pipelinePaused, c.nextRun, c.lastRun, c.events, c.open, c.keys, c.appState,
 	} {
 		out <- d
@@ -120,6 +130,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			counter(c.spilled, uint64(t.ServerSpilled), source.Name)
 			counter(c.spilledBytes, uint64(t.ServerSpilledBytes), source.Name)
 		}
+		for i := range source.Loads {
+			c.load(gauge, source.Name, &source.Loads[i])
+		}
 		for _, n := range source.Captured {
 			counter(c.captured, n.Count, source.Name, n.Table, n.Op)
 		}
@@ -152,6 +165,25 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, a := range s.Apps {
 		gauge(c.appState, 1, a.Name, a.State)
 	}
+}
+
+// load is the part of Collect about the load of a table.
+func (c *collector) load(gauge func(d *prometheus.Desc, v float64, labels ...string), source string, l *Load) {
+	gauge(c.loadState, 1, source, l.Table, l.State)
+	gauge(c.loadRows, float64(l.Rows), source, l.Table)
+	gauge(c.loadBytes, float64(l.Bytes), source, l.Table)
+	gauge(c.loadChunks, float64(l.Chunks), source, l.Table)
+	if l.Estimated > 0 {
+		gauge(c.loadEstimate, float64(l.Estimated), source, l.Table)
+	}
+	if l.LeftSeconds > 0 {
+		gauge(c.loadLeft, l.LeftSeconds, source, l.Table)
+	}
+	waits := 0.0
+	if l.Waits != "" {
+		waits = 1
+	}
+	gauge(c.loadWaits, waits, source, l.Table)
 }
 
 // metrics serves a registry of its own: nothing is registered globally. A status that

@@ -36,6 +36,10 @@ func running() *process {
 				Name: "shop", Kind: "postgres", State: "streaming", LagSeconds: of(1.5), RetainedBytes: of(int64(4096)),
 				Transactions: &ops.Transactions{Open: 2, MemoryBytes: 100, FileBytes: 2000, OldestSeconds: 1.5, ServerSpilled: 3, ServerSpilledBytes: 4000},
 				Captured:     []ops.Captured{{Table: "public.customers", Op: "c", Count: 12}},
+				Loads: []ops.Load{
+					{Table: "public.customers", State: "reading", Rows: 1500, Estimated: 4000, Bytes: 90000, Chunks: 3, LeftSeconds: 2.5, Waits: "pipeline customers takes in what was read"},
+					{Table: "public.orders", State: "done"},
+				},
 			},
 			{Name: "erp", Kind: "mysql", State: "waiting", Detail: "connection refused"},
 		},
@@ -71,6 +75,11 @@ func TestMetrics(t *testing.T) {
 		`penstock_source_server_spilled_transactions_total{source="shop"} 3`, `penstock_source_server_spilled_bytes_total{source="shop"} 4000`,
 		`penstock_source_state{source="erp",state="waiting"} 1`,
 		`penstock_events_captured_total{op="c",source="shop",table="public.customers"} 12`,
+		`penstock_load_state{source="shop",state="reading",table="public.customers"} 1`, `penstock_load_state{source="shop",state="done",table="public.orders"} 1`,
+		`penstock_load_rows{source="shop",table="public.customers"} 1500`, `penstock_load_rows_estimated{source="shop",table="public.customers"} 4000`,
+		`penstock_load_bytes{source="shop",table="public.customers"} 90000`, `penstock_load_chunks{source="shop",table="public.customers"} 3`,
+		`penstock_load_left_seconds{source="shop",table="public.customers"} 2.5`,
+		`penstock_load_waiting{source="shop",table="public.customers"} 1`, `penstock_load_waiting{source="shop",table="public.orders"} 0`,
 		`penstock_pipeline_lag_seconds{pipeline="customers"} 0`,
 		`penstock_events_total{outcome="applied",pipeline="customers"} 7`,
 		`penstock_events_open{pipeline="customers",state="pending"} 2`,
@@ -86,8 +95,10 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no %s", want)
 		}
 	}
-	if unknown := `penstock_source_lag_seconds{source="erp"}`; strings.Contains(text, unknown) {
-		t.Errorf("%s though it is not known", unknown)
+	for _, unknown := range []string{`penstock_source_lag_seconds{source="erp"}`, `penstock_load_left_seconds{source="shop",table="public.orders"}`, `penstock_load_rows_estimated{source="shop",table="public.orders"}`} {
+		if strings.Contains(text, unknown) {
+			t.Errorf("%s though it is not known", unknown)
+		}
 	}
 
 	p.err = errors.New("state is locked")

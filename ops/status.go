@@ -34,6 +34,8 @@ type Source struct {
 	BehindBytes   *int64     `json:"behind_bytes,omitempty"`
 	RetainedBytes *int64     `json:"retained_bytes,omitempty"`
 	Captured      []Captured `json:"captured,omitempty"`
+	// Loads are the tables whose rows are, or were, read.
+	Loads []Load `json:"loads,omitempty"`
 	// Transactions are those in progress at the database; nil: it has no such thing.
 	Transactions *Transactions `json:"transactions,omitempty"`
 	Warnings     []string      `json:"warnings,omitempty"`
@@ -48,6 +50,18 @@ type Transactions struct {
 	// What the database itself has written to its disk since its statistics were reset.
 	ServerSpilled      int64 `json:"server_spilled"`
 	ServerSpilledBytes int64 `json:"server_spilled_bytes"`
+}
+
+// Load is how far the reading of a table's rows is.
+type Load struct {
+	Table       string  `json:"table"`
+	State       string  `json:"state"`                    // pending, reading, paused, done
+	Rows        int64   `json:"rows"`                     // read so far
+	Estimated   int64   `json:"rows_estimated,omitempty"` // that it has; 0: not known
+	Bytes       int64   `json:"bytes"`                    // of the rows
+	Chunks      int64   `json:"chunks,omitempty"`         // in which they were read
+	LeftSeconds float64 `json:"left_seconds,omitempty"`   // an estimate; 0: not known
+	Waits       string  `json:"waits,omitempty"`          // why no more is read for now
 }
 
 // Captured counts the events of a table since the process started.

@@ -65,6 +65,9 @@ func (e *exit) Error() string {
 func (e *exit) Unwrap() error { return e.err }
 
 func execute(args []string, stdout, stderr io.Writer) int {
+	if f := terminal(stderr); f != nil {
+		stderr = newLoadScreen(f)
+	}
 	c := &cli{out: stdout, err: stderr}
 	root := c.command()
 	root.SetArgs(longFlags(args))

@@ -36,8 +36,18 @@ func (c *cli) style(w io.Writer) config.Style {
 
 // colours tells whether w is a terminal that may show colours (https://no-color.org).
 func colours(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return terminal(w) != nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// terminal returns the terminal that w is, nil where it is none.
+func terminal(w io.Writer) *os.File {
+	if s, ok := w.(*loadScreen); ok {
+		return s.file
+	}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return f
+	}
+	return nil
 }
 
 // table writes rows in aligned columns.

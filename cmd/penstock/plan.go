@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/state"
@@ -260,8 +258,7 @@ func (p *project) readState() (*state.SQLite, error) {
 
 // progress returns a function that shows on a terminal how many rows were read; negative: the end.
 func (c *cli) progress(pipeline string) func(rows int64) {
-	f, ok := c.err.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	if terminal(c.err) == nil {
 		return func(int64) {}
 	}
 	return showProgress(c.err, pipeline)

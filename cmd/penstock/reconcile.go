@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/penstock-cdc/penstock/config"
 	"github.com/penstock-cdc/penstock/ops/control"
@@ -240,7 +238,7 @@ func (c *cli) reconcile(ctx context.Context, dir string, q reconcileQuery, repai
 
 // askReconcile asks, and on a terminal shows how far the running process is meanwhile.
 func (c *cli) askReconcile(ctx context.Context, dir string, q reconcileQuery) (all []reconciled, err error) {
-	if f, ok := c.err.(*os.File); ok && !c.json && term.IsTerminal(int(f.Fd())) {
+	if terminal(c.err) != nil && !c.json {
 		watch, stop := context.WithCancel(ctx)
 		ended := make(chan struct{})
 		go func() {

@@ -154,6 +154,9 @@ func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) er
 		return err
 	}
 	defer stopServing()
+	if part != partSink {
+		defer rt.tellLoads(ctx, c.loadScreen())()
+	}
 	slog.Info("started", "sources", len(rt.sources), "pipelines", len(p.Pipelines), "pid", os.Getpid())
 	if !o.untilCaughtUp {
 		return rt.run(ctx)

@@ -143,6 +143,12 @@ func (p process) Status(ctx context.Context) (ops.Status, error) {
 		rt.sources[s.Source].stats.Events(func(table string, op change.Op, n uint64) {
 			out.Captured = append(out.Captured, ops.Captured{Table: table, Op: op.String(), Count: n})
 		})
+		for k := range s.Tables {
+			if t := &s.Tables[k]; t.Snapshot != "" {
+				out.Loads = append(out.Loads, ops.Load{Table: t.Table, State: t.Snapshot, Rows: t.SnapshotRows, Estimated: t.SnapshotTotal,
+					Bytes: t.SnapshotBytes, Chunks: t.SnapshotChunks, LeftSeconds: t.SnapshotLeft, Waits: t.SnapshotWaits})
+			}
+		}
 		st.Sources = append(st.Sources, out)
 	}
 	for _, a := range report.Apps {

@@ -30,6 +30,7 @@ const askSnapshot = "snapshot"
 
 func (c *cli) snapshotCommand() *cobra.Command {
 	flags := map[string]*bool{"pause": new(bool), "resume": new(bool), "cancel": new(bool)}
+	wait := false
 	cmd := &cobra.Command{
 		Use: "snapshot TABLE [DIR]", Short: "Read a table again while streaming; pause, resume or cancel that", Args: cobra.RangeArgs(1, 2),
 		Long: `Read a Postgres table again, in chunks, while its changes go on being streamed: the apps get only what differs, and rows that are gone are deleted, through the guard.
@@ -43,13 +44,15 @@ Without a running process the wish is kept, and acted on at the next start.`,
 					w.Action = action
 				}
 			}
-			return c.snapshot(cmd.Context(), folder(args[1:]), w)
+			return c.snapshot(cmd.Context(), folder(args[1:]), w, wait)
 		},
 	}
 	cmd.Flags().BoolVar(flags["pause"], "pause", false, "read no more of the table for now; its changes are streamed")
 	cmd.Flags().BoolVar(flags["resume"], "resume", false, "go on with a paused snapshot")
 	cmd.Flags().BoolVar(flags["cancel"], "cancel", false, "give the snapshot up; nothing is deleted for it")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the table is read, and show how far that is")
 	cmd.MarkFlagsMutuallyExclusive("pause", "resume", "cancel")
+	cmd.MarkFlagsMutuallyExclusive("pause", "wait", "cancel")
 	cmd.AddCommand(&cobra.Command{
 		Use: "list [DIR]", Short: "Tables and how far their snapshots are", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.listSnapshots(cmd.Context(), folder(args)) },
@@ -57,7 +60,7 @@ Without a running process the wish is kept, and acted on at the next start.`,
 	return cmd
 }
 
-func (c *cli) snapshot(ctx context.Context, dir string, w snapshotWish) error {
+func (c *cli) snapshot(ctx context.Context, dir string, w snapshotWish, wait bool) error {
 	p := c.load(dir)
 	if p.diags.HasErrors() {
 		return c.refuse(p)
@@ -67,7 +70,7 @@ func (c *cli) snapshot(ctx context.Context, dir string, w snapshotWish) error {
 		return &exit{exitUsage, err}
 	}
 	w.Table = name + "." + table
-	running := false
+	running := ""
 	for _, part := range []string{partAll, partCapture} {
 		socket := socketOf(p, part)
 		if _, err := os.Stat(socket); err != nil {
@@ -81,19 +84,28 @@ func (c *cli) snapshot(ctx context.Context, dir string, w snapshotWish) error {
 		if err != nil {
 			return err
 		}
-		running = true
+		running = socket
 		break
 	}
-	if !running {
+	if wait && running == "" {
+		return errors.New("--wait waits for the process that reads the table, and none runs: start penstock run, or leave --wait out and the wish is kept")
+	}
+	if running == "" {
 		if err := c.keepWish(ctx, p, name, table, w.Action); err != nil {
 			return err
 		}
 	}
+	if wait {
+		if schema := p.sources[name].TableAliases()[table]; schema != "" {
+			table = schema
+		}
+		return c.waitForLoad(ctx, running, name, table)
+	}
 	if c.json {
-		return c.line(map[string]any{"type": "snapshot", "source": name, "table": table, "action": w.Action, "running": running})
+		return c.line(map[string]any{"type": "snapshot", "source": name, "table": table, "action": w.Action, "running": running != ""})
 	}
 	done := map[string]string{"start": "is read again", "pause": "is paused", "resume": "goes on", "cancel": "is given up"}[w.Action]
-	if !running {
+	if running == "" {
 		done += " when penstock runs next"
 	}
 	_, err = fmt.Fprintf(c.out, "snapshot of %s: %s; penstock status shows how far it is\n", table, done)
@@ -199,7 +211,7 @@ func (c *cli) listSnapshots(ctx context.Context, dir string) error {
 	for _, s := range r.Sources {
 		for _, t := range s.Tables {
 			if c.json {
-				if err := c.line(map[string]any{"type": "snapshot", "source": s.Source, "table": t.Table, "state": t.Snapshot, "rows": t.SnapshotRows, "bytes": t.SnapshotBytes, "total": t.SnapshotTotal, "seconds_left": t.SnapshotLeft, "waits": t.SnapshotWaits}); err != nil {
+				if err := c.line(map[string]any{"type": "snapshot", "source": s.Source, "table": t.Table, "state": t.Snapshot, "rows": t.SnapshotRows, "bytes": t.SnapshotBytes, "chunks": t.SnapshotChunks, "total": t.SnapshotTotal, "seconds_left": t.SnapshotLeft, "waits": t.SnapshotWaits}); err != nil {
 					return err
 				}
 				continue
