@@ -302,6 +302,19 @@ func TestDrop(t *testing.T) {
 	diff(t, d.query(t, "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"), [][]string{{"0"}})
 }
 
+// TestDropOfAnother: the slot of another database stays, whatever its name.
+func TestDropOfAnother(t *testing.T) {
+	d, other := newDatabase(t, "postgres18"), newDatabase(t, "postgres18")
+	slot := d.config().Slot
+	other.exec(t, "SELECT pg_create_logical_replication_slot('"+slot+"', 'pgoutput')")
+	src := d.open(t, d.config())
+	if err := src.Drop(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing was dropped") {
+		t.Errorf("dropping the slot of another database: %v", err)
+	}
+	diff(t, other.query(t, "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"), [][]string{{"1"}})
+	other.exec(t, "SELECT pg_drop_replication_slot('"+slot+"')")
+}
+
 // TestNever: without a snapshot only what comes after the start is captured.
 func TestNever(t *testing.T) {
 	d := newDatabase(t, "postgres18")

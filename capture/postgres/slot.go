@@ -197,12 +197,19 @@ func (s *Source) Drop(ctx context.Context) error {
 // dropSlot drops the slot if it is there; a session of ours that is about to end may
 // still hold it for a moment.
 func (s *Source) dropSlot(ctx context.Context, conn *pgconn.PgConn) error {
+	rows, err := query(ctx, conn, "SELECT pg_catalog.current_database()")
+	if err != nil {
+		return err
+	}
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for end := time.Now().Add(slotPatience); ; {
 		slot, err := readSlot(ctx, conn, 140000, s.cfg.Slot)
 		if err != nil || slot == nil {
 			return err
+		}
+		if slot.database != rows[0][0] { // a server has one slot of a name: this is somebody else's
+			return fmt.Errorf("drop slot %s: it is of database %q, and the url names %s: nothing was dropped; set slot to another name, or the url to that database", s.cfg.Slot, slot.database, rows[0][0])
 		}
 		if slot.pid == 0 {
 			if err := exec(ctx, conn, "SELECT pg_catalog.pg_drop_replication_slot("+quoteLiteral(s.cfg.Slot)+")"); err != nil {

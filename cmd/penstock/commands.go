@@ -192,6 +192,15 @@ func (c *cli) counted(verb string, n int64) error {
 	return err
 }
 
+// done says what a command has done.
+func (c *cli) done(verb, text string) error {
+	if c.json {
+		return c.counted(verb, 1)
+	}
+	_, err := fmt.Fprintln(c.out, text)
+	return err
+}
+
 func (c *cli) holdCommand() *cobra.Command {
 	root := group("hold", "Records that wait for a decision, since someone removed them in the app: list, resolve")
 	var q holdQuery
@@ -331,7 +340,7 @@ func (c *cli) sourceCommand() *cobra.Command {
 			if err := src.Drop(cmd.Context()); err != nil {
 				return err
 			}
-			return c.counted("drop", 1)
+			return c.done("drop", fmt.Sprintf("source %s: what capture made for it at the server is removed", args[0]))
 		},
 	}, &cobra.Command{
 		Use: "reset NAME [DIR]", Short: "Give up a source's position: its tables are read again", Args: cobra.RangeArgs(1, 2),
@@ -358,7 +367,7 @@ func (c *cli) stateCommand() *cobra.Command {
 			if err := c.ask(cmd.Context(), folder(args[1:]), askBackup, path, &struct{}{}); err != nil {
 				return err
 			}
-			return c.counted("backup", 1)
+			return c.done("backup", "the state is copied to "+path)
 		},
 	})
 	return root
