@@ -34,14 +34,31 @@ var described = []struct{ block, code string }{
 	{`test "PIPELINE" "NAME"`, "config/test.go testSchema"},
 }
 
-// inside are the blocks within blocks whose content the code reads elsewhere.
-var inside = map[string]string{
-	"validation": "config/variable.go decodeVariable", "reject": "config/decode.go decodeBlock reject", "deliver": "config/decode.go decodeBlock deliver", "guard": "config/decode.go decodeGuard",
+// inside finds where the code reads the content of a block within a pipeline or a variable: in its case of decodeBlock, or in
+// a function that is named after it. nil: it has any attributes, or is read as it is.
+func (r *reference) inside(name string) (file string, s *ast.StructType) {
+	file = "config/decode.go"
+	if name == "validation" {
+		return "config/variable.go", structOf(r.find("config/variable.go", "decodeVariable"))
+	}
+	if c := caseOf(r.find(file, "decodeBlock"), name); c != nil {
+		if s := structOf(c); s != nil {
+			return file, s
+		}
+	}
+	function := "decode"
+	for word := range strings.SplitSeq(name, "_") {
+		function += strings.ToUpper(word[:1]) + word[1:]
+	}
+	if n := r.look(file, function); n != nil {
+		return file, structOf(n)
+	}
+	return "", nil
 }
 
 // kinds are what attributes take that the code evaluates itself.
 var kinds = map[string]string{
-	"retention": "duration", "repeat": "duration", "lag": "duration", "stalled": "duration", "linger": "duration", "keep": "duration", "schema_check": "duration", "max_age": "duration",
+	"retention": "duration", "every": "duration", "repeat": "duration", "lag": "duration", "stalled": "duration", "linger": "duration", "keep": "duration", "schema_check": "duration", "max_age": "duration",
 	"max_size": "size", "wal_retention": "size", "quarantine": "rate", "max_deletes": "limit", "max_changes": "limit", "max_creates": "limit",
 	"when": "row expression", "message": "row expression", "where": "row expression", "result": "row expression", "params": "list of names", "value": "env(), file() or exec()",
 	"condition": "bool", "error_message": "text", "path": "template", "headers": "map of templates", "body": "template", "type": "type", "default": "any", "description": "text", "sensitive": "bool",
@@ -79,7 +96,14 @@ func (r *reference) file(name string) *ast.File {
 
 // find returns the declaration of a name: a type, variable or function.
 func (r *reference) find(file, name string) ast.Node {
-	var found ast.Node
+	found := r.look(file, name)
+	if found == nil {
+		r.t.Fatalf("%s has no %s: correct the table in docs/settings_test.go", file, name)
+	}
+	return found
+}
+
+func (r *reference) look(file, name string) (found ast.Node) {
 	ast.Inspect(r.file(file), func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.FuncDecl:
@@ -97,9 +121,6 @@ func (r *reference) find(file, name string) ast.Node {
 		}
 		return found == nil
 	})
-	if found == nil {
-		r.t.Fatalf("%s has no %s: correct the table in docs/settings_test.go", file, name)
-	}
 	return found
 }
 
@@ -166,7 +187,10 @@ func (r *reference) line(indent, name, kind string, required bool) {
 
 // open writes a block within a block, whose content is in the struct s or where inside says.
 func (r *reference) open(indent, name, labels, file string, s *ast.StructType) {
-	if s == nil && inside[name] == "" {
+	if s == nil {
+		file, s = r.inside(name)
+	}
+	if s == nil {
 		later := ""
 		if caseOf(r.find("config/decode.go", "decodeBlock"), name) == nil && caseOf(r.find("config/test.go", "decodeTest"), name) == nil {
 			later = "  not yet"
@@ -175,11 +199,7 @@ func (r *reference) open(indent, name, labels, file string, s *ast.StructType) {
 		return
 	}
 	fmt.Fprintf(&r.b, "%s%s%s {\n", indent, name, labels)
-	if s != nil {
-		r.fields(file, s, indent+"  ")
-	} else {
-		r.content(inside[name], indent+"  ")
-	}
+	r.fields(file, s, indent+"  ")
 	fmt.Fprintf(&r.b, "%s}\n", indent)
 }
 
@@ -217,7 +237,7 @@ func (r *reference) fields(file string, s *ast.StructType, indent string) {
 				}
 			}
 			if kind == "" {
-				r.t.Errorf("what kind of value does %s of %s take? Add it to kinds in docs/settings_test.go", name, file)
+				kind = "expression"
 			}
 			r.line(indent, name, kind, how != "optional")
 		}
