@@ -21,6 +21,7 @@ var pipelineSchema = &hcl.BodySchema{
 		{Type: "match"},
 		{Type: "fields", LabelNames: []string{"owner"}},
 		{Type: "field", LabelNames: []string{"name"}},
+		{Type: "parent", LabelNames: []string{"name"}},
 		{Type: "write_back"},
 		{Type: "on", LabelNames: []string{"event"}},
 		{Type: "verify"},
@@ -74,7 +75,7 @@ func (project *Project) decodePipeline(block *hcl.Block, each map[string]cty.Val
 		if len(b.Labels) > 0 {
 			what += " " + b.Labels[0]
 		}
-		if first, twice := seen[what]; twice && (once[b.Type] || b.Type == "on" || b.Type == "reject") {
+		if first, twice := seen[what]; twice && (once[b.Type] || b.Type == "on" || b.Type == "reject" || b.Type == "parent") {
 			diags = append(diags, Errorf("E0105", b.DefRange.Ptr(), fmt.Sprintf("Second block: %s", what), "Put both into one.", Place{first, "the first is here"}))
 			continue
 		}
@@ -132,6 +133,8 @@ func (p *Pipeline) decodeBlock(b *hcl.Block, ctx *hcl.EvalContext) (diags hcl.Di
 		default:
 			diags = append(diags, unknown(&b.LabelRanges[0], "group of fields", b.Labels[0], []string{"source", "app", "fill"}))
 		}
+	case "parent":
+		diags = p.decodeParent(b, ctx)
 	case "on":
 		diags = p.decodeOn(b, ctx)
 	case "deliver":

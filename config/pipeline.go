@@ -21,6 +21,7 @@ type Pipeline struct {
 	Key     NamedExpr   // the app's unique field
 	Match   []NamedExpr // at most one for now
 	Fields  []FieldExpr // all groups, in the order written
+	Parents []Parent
 	On      On
 	// Backfill says what a new or changed pipeline does about the rows that are there: auto, ask or never.
 	Backfill string
@@ -64,6 +65,29 @@ const (
 type FieldExpr struct {
 	NamedExpr
 	Group Group
+}
+
+// Parent is a parent block: a row names a record of another pipeline of the same app.
+type Parent struct {
+	Name     string
+	Pipeline string      // the other pipeline's name
+	Key      []NamedExpr // the key columns of its table, each with its value in this row
+	Kind     string      // `association`, in the app's words; "": the app's default
+	Required bool
+	Wait     time.Duration // of a required one: how long until a record is listed
+	Range    hcl.Range     // the block's header
+	// PipelineRange and KindRange are their values' places.
+	PipelineRange, KindRange hcl.Range
+}
+
+// Field names a parent among the fields that a pipeline compares and keeps: with the pipeline and the kind in it, another
+// one of them is another field.
+func (p *Parent) Field() string {
+	name := "parent." + p.Name + "(" + p.Pipeline
+	if p.Kind != "" {
+		name += ", " + p.Kind
+	}
+	return name + ")"
 }
 
 // Reject is a reject block.

@@ -65,6 +65,25 @@ type Eraser interface {
 	Erase(ctx context.Context, object, id string) error
 }
 
+// Associator is an App that keeps associations between records.
+type Associator interface {
+	// Associate makes associations between records that are there, or takes them away, at most Limits.Associate of them. One
+	// that is there already, or gone already, is no error: what was not answered is sent again. It returns one error
+	// per pair in the same order, ErrGone where the app has one of the two records no more; the error is for the call as a whole.
+	Associate(ctx context.Context, a Associations) ([]error, error)
+}
+
+// Associations are pairs of records of two objects.
+type Associations struct {
+	From, To string // objects
+	Kind     string // in the app's words; "": its default for the two objects
+	Remove   bool
+	Pairs    []Pair
+}
+
+// Pair is two records by the app's own ids.
+type Pair struct{ From, To string }
+
 // Action is what to do with a record.
 type Action uint8
 
@@ -127,6 +146,7 @@ type Record struct {
 type Limits struct {
 	Batch      int // changes in one Push
 	Read       int // values in one Read
+	Associate  int // pairs in one Associate
 	Concurrent int // calls at once, all objects together
 	// Calls in a Window, all objects together; learned from the app's answers where it says so.
 	Calls  int

@@ -131,6 +131,9 @@ func (d *Decider) Decide(op change.Op, m *Made, known Known) Decision {
 		out.Adopted = it.adopt
 	}
 	if !it.plan(p) {
+		if inApp && p.refersAnew(sh, m.Fields) {
+			out.Verdict = WillChange
+		}
 		return out
 	}
 	out.Write = it.write
@@ -193,6 +196,16 @@ func (d *Decider) adopts(it *item, r *Record) error {
 	it.appID, it.adopt = r.ID, true
 	it.result.Stored = stored(*r)
 	return nil
+}
+
+// refersAnew tells whether a row has other parents than the app's record is associated with.
+func (p *Pipeline) refersAnew(s *state.Shadow, fields []change.Value) bool {
+	for i, v := range fields {
+		if p.fields[i].Group == ByParent && !same(s, i, v) {
+			return true
+		}
+	}
+	return false
 }
 
 // Removes tells whether a verdict counts for the guard of deletes.

@@ -260,6 +260,9 @@ func (d *dispatcher) step(ctx context.Context) (time.Duration, error) {
 		if err := p.tick(ctx); err != nil {
 			return 0, err
 		}
+		if err := p.await(ctx); err != nil {
+			return 0, err
+		}
 	}
 	if err := d.probe(ctx); err != nil {
 		return probeEvery, nil //nolint:nilerr // halted: see status

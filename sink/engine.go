@@ -51,6 +51,7 @@ type Spec struct {
 	Schedule   Schedule // nil: what is taken in is sent at once
 	Guard      Guard
 	Verify     Verify
+	Parents    []Parent
 }
 
 // Guard limits what a pipeline may do in a rolling hour.
@@ -110,8 +111,13 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		e.pipelines[spec.Name] = p
 		e.order = append(e.order, p)
 		d.pipelines = append(d.pipelines, p)
+	}
+	if err := e.connect(); err != nil {
+		return nil, err
+	}
+	for _, p := range e.order {
 		if err := p.open(ctx); err != nil {
-			return nil, fmt.Errorf("open pipeline %s: %w", spec.Name, err)
+			return nil, fmt.Errorf("open pipeline %s: %w", p.spec.Name, err)
 		}
 	}
 	return e, nil

@@ -23,6 +23,7 @@ func (d *dispatcher) fly(ctx context.Context, f *flight) {
 		d.adopt(ctx, f, l)
 		d.passKeys(ctx, f, l)
 		d.waitForOurs(ctx, f)
+		d.associate(ctx, f, l)
 	}
 	if err := d.record(f); err != nil {
 		d.fail(fmt.Errorf("record answers of %s for pipeline %s: %w", d.name, f.p.spec.Name, err))
@@ -112,7 +113,7 @@ func (it *item) plan(p *Pipeline) bool {
 			news = true
 			continue
 		}
-		if v.IsUnchanged() || known && group == OwnedByApp && !again {
+		if v.IsUnchanged() || known && group == OwnedByApp && !again || group == ByParent {
 			continue
 		}
 		it.sent = append(it.sent, i)

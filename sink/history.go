@@ -55,6 +55,9 @@ func (u *unit) remember(was *state.Shadow, r *rec, it *item) {
 			c.Kind = state.Deleted
 		}
 		c.Fields = u.p.lostFields(was)
+	case it.state == nothing && put && it.tied() && was.Standing == state.InApp:
+		c.Kind = state.Updated
+		c.Fields = u.p.changedFields(was, now.AppKey, now.Sent)
 	case it.state == nothing && it.adopt && was.Standing != state.InApp && now.Standing == state.InApp:
 		c.Kind = state.Adopted
 	case it.state == absent:

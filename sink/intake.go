@@ -593,6 +593,7 @@ func (u *unit) want(r *rec, t *taken) error {
 			w.Seq = o.Seq
 		}
 		switch {
+		case o.Queue == state.Waiting && !u.moving(r.sh.ID): // it may have another parent: see resolve
 		case !o.Queue.Ready() && o.Queue != state.Guarded:
 			w.Queue = o.Queue
 		case o.Queue.Ready() && o.Queue.Lane() == state.Live:

@@ -35,6 +35,7 @@ type item struct {
 	result Result
 	edits  []edit // what others made of its record, as it was read
 	read   bool   // that the record is gone was read before anything was sent
+	ties   []*tie // associations to be made and taken away
 	state  itemState
 	due    time.Duration // to wait before the next try
 }
@@ -183,6 +184,10 @@ func (u *unit) fill(q state.Queue, c claim) error {
 		}
 		recs = append(recs, r)
 	}
+	recs, err := u.resolve(recs)
+	if err != nil {
+		return err
+	}
 	u.board(recs, c)
 	if !q.Approved() {
 		u.sent(q.Kind(), int64(len(recs)))
@@ -235,6 +240,10 @@ func (u *unit) takeOff(c claim) error {
 		recs := byKind[k]
 		if len(recs) == 0 || !u.lets(k, int64(len(recs))) {
 			continue
+		}
+		recs, err := u.resolve(recs)
+		if err != nil {
+			return err
 		}
 		before := len(u.start)
 		u.board(recs, c)

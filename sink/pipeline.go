@@ -64,6 +64,12 @@ type Pipeline struct {
 	reconciling atomic.Bool
 	touched     map[string]struct{}
 
+	parents  []*parent
+	children []*Pipeline // of which it is a parent
+	// arrived: references may be due, or when the next one is is not known; nextAwait is that, Unix ms, the dispatcher's own.
+	arrived   atomic.Bool
+	nextAwait int64
+
 	parts     map[int]*partition
 	partsMu   sync.Mutex
 	lastError string
@@ -234,6 +240,8 @@ func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
 			if err := u.unanswered(r, w, key); err != nil {
 				return err
 			}
+			r.mayHaveLinks(w.Links)
+			w.Links = nil
 			removal := w.RemovalSent || w.Want.Removes()
 			if r.pd != nil {
 				u.ledger.Pending--

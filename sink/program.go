@@ -37,6 +37,8 @@ const (
 	OwnedBySource Group = "source"
 	OwnedByApp    Group = "app"
 	Fill          Group = "fill"
+	// ByParent is no field of the app, but a parent: the value is its source key as its messages have it.
+	ByParent Group = "parent"
 )
 
 // Outcome is what a transform says of a row.

@@ -108,10 +108,20 @@ func (u *unit) settle(r *rec, it *item) (int64, error) {
 	}
 	switch it.state {
 	case applied:
-		return 0, u.applied(r, it)
+		if err := u.applied(r, it); err != nil {
+			return 0, err
+		}
+		return u.linked(r, it)
 	case nothing:
-		u.ledger.Unchanged++
-		return 0, u.nothing(r, it)
+		if it.tied() {
+			u.ledger.Applied++
+		} else {
+			u.ledger.Unchanged++
+		}
+		if err := u.nothing(r, it); err != nil {
+			return 0, err
+		}
+		return u.linked(r, it)
 	case refused:
 		return 0, u.refused(r, it)
 	case absent:
@@ -161,6 +171,7 @@ func (u *unit) own(r *rec, it *item) (bool, error) {
 	if (o.sh.Deleted || kept(o.sh)) && o.pd == nil && o.fl == nil {
 		// It was left in the app when its row was deleted (`on delete = ignore`), or set.
 		o.sh.Standing, o.sh.AppID, o.sh.Sent, o.sh.Stored, o.sh.AppKey, o.dirtySh = state.Removed, "", nil, nil, change.Value{}, true
+		o.sh.Links = nil
 		o.sh.Marked = state.Unmarked
 		if err := u.tx.Disown(u.p.id, it.appID); err != nil {
 			return false, err
@@ -172,6 +183,7 @@ func (u *unit) own(r *rec, it *item) (bool, error) {
 		return true, u.tx.Own(u.p.id, it.appID, r.sh.ID)
 	}
 	if it.action == Upsert && it.state == applied {
+		o.mayHaveLinks(it.want.Links)
 		u.rewrite(o)
 	}
 	it.result.Err = Reject("conflict", errors.New("the app's record belongs to another key"))
@@ -264,7 +276,7 @@ func (u *unit) removed(r *rec, it *item) error {
 	if id == "" {
 		id = it.appID
 	}
-	s.Standing, s.AppID, s.Sent, s.Stored, s.AppKey = state.Removed, "", nil, nil, change.Value{}
+	s.Standing, s.AppID, s.Sent, s.Stored, s.AppKey, s.Links = state.Removed, "", nil, nil, change.Value{}, nil
 	s.Applied, s.Time = it.want.EventID, u.now
 	r.dirtySh = true
 	if id != "" {
@@ -274,6 +286,11 @@ func (u *unit) removed(r *rec, it *item) error {
 	}
 	if err := u.gaveUp(r, change.Value{}); err != nil {
 		return err
+	}
+	if len(u.p.parents) > 0 && r.pd == nil {
+		if err := u.tx.DeleteReferences(u.p.id, s.ID); err != nil {
+			return err
+		}
 	}
 	if s.Key == nil && r.pd == nil && !u.moving(s.ID) {
 		r.gone = true
@@ -382,7 +399,7 @@ func (u *unit) absent(r *rec, it *item) error {
 	for _, wanted := range []*state.Pending{w, r.pd} {
 		u.fillFromShadow(s, wanted)
 	}
-	s.Standing, s.AppID, s.Sent, s.Stored = state.New, "", nil, nil
+	s.Standing, s.AppID, s.Sent, s.Stored, s.Links = state.New, "", nil, nil, nil
 	r.dirtySh = true
 	if err := u.gaveUp(r, change.Value{}); err != nil {
 		return err
@@ -482,7 +499,7 @@ func (u *unit) again(r *rec, it *item) int64 {
 		return 0
 	}
 	w := *it.want
-	w.Unknown, w.RemovalSent, w.Due = unknown, removal, 0
+	w.Unknown, w.RemovalSent, w.Due, w.Links = unknown, removal, 0, nil
 	if it.result.Err != nil {
 		w.Error = it.result.Err.Error()
 	}

@@ -91,7 +91,7 @@ func (it *item) planSet(p *Pipeline) bool {
 	if p.whole { // what is left out would be gone
 		for i, v := range it.base.Sent {
 			named := func(f Field) bool { return f.Name == p.fields[i].Name }
-			if !v.IsUnchanged() && !slices.ContainsFunc(set, named) {
+			if !v.IsUnchanged() && p.fields[i].Group != ByParent && !slices.ContainsFunc(set, named) {
 				it.write = append(it.write, Field{p.fields[i].Name, v})
 			}
 		}

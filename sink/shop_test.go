@@ -83,6 +83,7 @@ func (w worker) Eval(e *change.Event, m *sink.Made) {
 
 // shop is the tests' database: it turns what is done to it into the stream's messages.
 type shop struct {
+	table  *change.Table
 	enc    *change.Encoder
 	parts  [][]sink.Message
 	commit uint64
@@ -90,7 +91,7 @@ type shop struct {
 }
 
 func newShop(partitions int) *shop {
-	return &shop{enc: change.NewEncoder(change.Source{Connector: change.Postgres, Name: "shop", Version: "test"}), parts: make([][]sink.Message, partitions), commit: 100}
+	return &shop{table: customers, enc: change.NewEncoder(change.Source{Connector: change.Postgres, Name: "shop", Version: "test"}), parts: make([][]sink.Message, partitions), commit: 100}
 }
 
 func (s *shop) begin() { s.commit += 10; s.order = 0 }
@@ -101,7 +102,7 @@ func row(id int, email, name, plan string, ver, ident int) change.Row {
 }
 
 func (s *shop) emit(e change.Event) {
-	e.Table = customers
+	e.Table = s.table
 	if e.ID.IsZero() {
 		e.ID = change.NewID(1, s.commit, 1, s.order)
 		s.order++
@@ -122,7 +123,7 @@ func (s *shop) publish(r *change.Record) {
 		last = first
 	}
 	for n := first; n <= last; n++ {
-		m := sink.Message{Topic: customers.Topic, Partition: n, Offset: int64(len(s.parts[n]))}
+		m := sink.Message{Topic: s.table.Topic, Partition: n, Offset: int64(len(s.parts[n]))}
 		if r.Key != nil {
 			m.Key = append([]byte{}, r.Key...)
 		}
@@ -151,7 +152,7 @@ func (s *shop) truncate() { s.begin(); s.emit(change.Event{Op: change.Truncate})
 
 func (s *shop) marker(kind change.MarkerKind, snapshot string) {
 	s.begin()
-	s.publish(change.MarkerRecord(customers, change.NewPointID(1, s.commit, 1, 0), change.Marker{Kind: kind, Snapshot: snapshot}))
+	s.publish(change.MarkerRecord(s.table, change.NewPointID(1, s.commit, 1, 0), change.Marker{Kind: kind, Snapshot: snapshot}))
 }
 
 func (s *shop) read(r change.Row, ordinal int) {

@@ -47,6 +47,7 @@ type PipelineStatus struct {
 	Inflight   int    // sent, not answered
 	Expired    string // what the quarantine's bounds made drop, within the last day
 	Blocked    string // why intake does not take in, "" when it does
+	Parents    []ParentWait
 	Partitions []PartitionStatus
 	Verify     VerifyStatus
 }
@@ -62,6 +63,12 @@ type VerifyStatus struct {
 	Edited       int64     // records whose edits were put back, or written over
 	Gone         int64     // records that were removed there
 	Left         int64     // fields that stay as the app itself writes them
+}
+
+// ParentWait is how many records wait for a parent.
+type ParentWait struct {
+	Name, Pipeline string
+	Records        int64
 }
 
 // PartitionStatus is how far one partition was taken in.
@@ -116,6 +123,7 @@ func (p *Pipeline) status() PipelineStatus {
 	s := PipelineStatus{Name: p.spec.Name, App: p.spec.App, Changed: p.changed, Ledger: p.ledger, Inflight: len(p.inflight), Guarded: p.guarded()}
 	p.timing(&s)
 	s.Verify = p.verifyStatus()
+	s.Parents = p.waitsFor(context.Background())
 	s.Backfill = p.backfill()
 	s.Reselected, _ = p.reselecting(context.Background()) // an error of the state ends the process elsewhere
 	if time.Since(p.expiredAt) < 24*time.Hour {
@@ -199,6 +207,13 @@ func (e *Engine) Progress(pipeline string, goal map[int]int64) (Progress, error)
 		g.Waiting = int64(len(p.inflight))
 	}
 	g.Waiting += rereads
+	due, err := p.awaits(context.Background())
+	if err != nil {
+		return g, err
+	}
+	if due {
+		g.Waiting++
+	}
 	return g, nil
 }
 

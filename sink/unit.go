@@ -38,6 +38,8 @@ type unit struct {
 	changed []*rec
 	barring map[[32]byte]struct{} // tombstones that are new: see bar
 	start   []*flight
+	parked  bool // something waits for a parent now, and what is behind it may go
+	marked  bool // children look at their parents again
 }
 
 // rec is one record within a unit.
@@ -48,6 +50,7 @@ type rec struct {
 	stored  bool           // the table has a row for it
 	row     state.Queue    // that row's queue
 	before  keyState
+	was     identity
 	inApp   bool // before
 	known   bool // the ledger of keys has it
 	dirtySh bool
@@ -175,6 +178,14 @@ func (p *Pipeline) follow(u *unit) {
 		}
 	}
 	p.d.waiting.Add(p.sendable() - before)
+	if u.marked {
+		for _, c := range p.children {
+			c.arrived.Store(true)
+		}
+	}
+	if u.marked || u.parked {
+		p.d.wake()
+	}
 }
 
 // sendable counts what waits and is not stopped: by a guard, a pause, a schedule.
@@ -200,7 +211,7 @@ func (u *unit) add(s *state.Shadow) *rec {
 	if s.ID != 0 {
 		u.p.present(s)
 		u.recs[s.ID] = r
-		r.known = true
+		r.known, r.was = true, identityOf(s)
 		r.fl = u.p.inflight[s.ID]
 	}
 	if s.Key != nil {
@@ -341,6 +352,9 @@ func (u *unit) flush() error {
 
 func (u *unit) flushRecord(r *rec) error {
 	tx, id := u.tx, u.p.id
+	if err := u.mark(r); err != nil {
+		return err
+	}
 	if now := r.state(); now != r.before || r.inApp != (r.sh.Standing == state.InApp && !r.gone) || !r.known {
 		if r.known {
 			*keyCount(&u.ledger.Keys, r.before)--
@@ -367,6 +381,11 @@ func (u *unit) flushRecord(r *rec) error {
 		}
 		if err := u.gaveUp(r, change.Value{}); err != nil {
 			return err
+		}
+		if len(u.p.parents) > 0 {
+			if err := tx.DeleteReferences(id, r.sh.ID); err != nil {
+				return err
+			}
 		}
 		return tx.DeleteShadow(id, r.sh.ID)
 	}

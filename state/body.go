@@ -4,7 +4,7 @@ import "github.com/penstock-cdc/penstock/change"
 
 func (w *writer) shadow(s *Shadow) []byte {
 	w.start()
-	w.flags(s.Excluded, s.Rejected, s.Deleted, s.Leaving, s.Marked&1 != 0, s.Marked&2 != 0)
+	w.flags(s.Excluded, s.Rejected, s.Deleted, s.Leaving, s.Marked&1 != 0, s.Marked&2 != 0, len(s.Links) > 0)
 	w.byte(byte(s.Standing))
 	w.int(int64(s.Partition))
 	w.text(s.AppID)
@@ -20,6 +20,9 @@ func (w *writer) shadow(s *Shadow) []byte {
 		w.text(f.Text)
 	}
 	w.int(s.History)
+	if len(s.Links) > 0 {
+		w.links(s.Links)
+	}
 	for _, f := range s.PutBack {
 		w.int(int64(f.Field))
 		w.text(f.Sent)
@@ -27,6 +30,22 @@ func (w *writer) shadow(s *Shadow) []byte {
 		w.int(int64(f.Times))
 	}
 	return w.seal(s.ID, s.Key)
+}
+
+func (w *writer) links(all []Link) {
+	w.int(int64(len(all)))
+	for _, l := range all {
+		w.text(l.Name)
+		w.text(l.To)
+	}
+}
+
+func (r *reader) links() (all []Link) {
+	n := r.int()
+	for i := int64(0); i < n && !r.bad; i++ {
+		all = append(all, Link{r.text(), r.text()})
+	}
+	return all
 }
 
 func readShadow(id int64, key, row []byte) *Shadow {
@@ -53,6 +72,9 @@ func readShadow(id int64, key, row []byte) *Shadow {
 	if r.s != "" { // rows of schema version 2 end before
 		s.History = r.int()
 	}
+	if f&64 != 0 {
+		s.Links = r.links()
+	}
 	for r.s != "" && !r.bad {
 		s.PutBack = append(s.PutBack, PutBack{int(r.int()), r.text(), r.text(), int(r.int())})
 	}
@@ -64,7 +86,7 @@ func readShadow(id int64, key, row []byte) *Shadow {
 
 // pendingBody writes all but Record, Queue, Seq and Due, which have columns or places of their own.
 func (w *writer) pendingBody(p *Pending) {
-	w.flags(p.Unknown, p.RemovalSent)
+	w.flags(p.Unknown, p.RemovalSent, len(p.Links) > 0)
 	w.byte(byte(p.Want | p.Over<<4))
 	w.byte(byte(p.Cause))
 	w.int(int64(p.Attempts))
@@ -77,6 +99,9 @@ func (w *writer) pendingBody(p *Pending) {
 	w.values(p.Fields)
 	w.bytes(p.Event)
 	w.text(p.Error)
+	if len(p.Links) > 0 {
+		w.links(p.Links)
+	}
 }
 
 func (r *reader) pendingBody(p *Pending) {
@@ -94,6 +119,9 @@ func (r *reader) pendingBody(p *Pending) {
 	p.Fields = r.values()
 	p.Event = r.bytes()
 	p.Error = r.text()
+	if f&4 != 0 {
+		p.Links = r.links()
+	}
 }
 
 func (w *writer) pending(p *Pending) []byte {

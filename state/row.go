@@ -83,6 +83,8 @@ type Shadow struct {
 	Stored []Stored
 	// PutBack has the fields whose edits in the app were undone.
 	PutBack []PutBack
+	// Links are the records with which the app has, or may have, this one associated.
+	Links []Link
 }
 
 // PutBack is a field that was written again since the app had another text than it took over.
@@ -91,6 +93,25 @@ type PutBack struct {
 	Sent, Found string // what it was to be, and what the app had
 	Times       int
 }
+
+// Link is an association with the record of a parent.
+type Link struct {
+	Name string // of the parent
+	To   string // the app's id of its record
+}
+
+// Reference says which record of another pipeline a record names as its parent.
+type Reference struct {
+	Record int64
+	Name   string
+	Parent int64  // pipeline
+	Key    []byte // source key
+	// Due is when it is to be looked at, Unix ms: 0 since the parent changed, later while the record waits for it.
+	Due int64
+}
+
+// Settled is the Due of a reference that is only looked at when its parent changes.
+const Settled = int64(-1)
 
 // Mark says whether a record that the app keeps without its row has the fields of `action = "set"`.
 type Mark uint8
@@ -163,6 +184,7 @@ type Pending struct {
 	Fields      []change.Value // Unchanged where not known
 	Event       []byte         // the event as taken in, for making it anew; opaque here
 	Error       string         // of the last try, without values
+	Links       []Link         // associations that are made with it, in an intent
 }
 
 // Intent says that a call with these is about to be made: sent, outcome unknown. A

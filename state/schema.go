@@ -2,7 +2,7 @@ package state
 
 // schemaVersion is kept in the file's user_version; application in its application_id ("pnst").
 const (
-	schemaVersion = 6
+	schemaVersion = 7
 	application   = 0x706e7374
 )
 
@@ -41,4 +41,9 @@ CREATE INDEX quarantine_code ON quarantine (pipeline, code, id);
 CREATE TABLE forgotten (pipeline INTEGER NOT NULL, hash BLOB NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (pipeline, hash)) WITHOUT ROWID;
 `, `
 CREATE TABLE verify (pipeline INTEGER PRIMARY KEY, body BLOB NOT NULL);
+`, `
+CREATE TABLE reference (pipeline INTEGER NOT NULL, record INTEGER NOT NULL, name TEXT NOT NULL, parent INTEGER NOT NULL, key BLOB NOT NULL,
+	due INTEGER, PRIMARY KEY (pipeline, record, name)) WITHOUT ROWID;
+CREATE INDEX reference_key ON reference (parent, key);
+CREATE INDEX reference_due ON reference (pipeline, due) WHERE due IS NOT NULL;
 `}

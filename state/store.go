@@ -123,6 +123,21 @@ type Tx interface {
 	PutDeferred(pipeline int64, d *Deferred) error
 	DeleteDeferred(pipeline, id int64) error
 
+	// PutReference writes what a record names as its parent. While the key stays the same, a later Due does not take the place
+	// of an earlier one.
+	PutReference(pipeline int64, r *Reference) error
+	DeleteReference(pipeline, record int64, name string) error
+	// DeleteReferences drops all of a record.
+	DeleteReferences(pipeline, record int64) error
+	// MarkReferences makes the references to a key of a parent due at once; it returns how many there are.
+	MarkReferences(parent int64, key []byte) (int64, error)
+	// DueReferences returns up to limit of a pipeline's references that are due at now, those that are due first first.
+	DueReferences(pipeline, now int64, limit int, f func(*Reference) error) error
+	// NextReference returns when the next one is due, Settled for none.
+	NextReference(pipeline int64) (int64, error)
+	// WaitingReferences counts by name those whose record waits for its parent.
+	WaitingReferences(pipeline int64) (map[string]int64, error)
+
 	// Guard returns what a guard remembers.
 	Guard(pipeline int64, kind Kind) (Guard, error)
 	PutGuard(pipeline int64, kind Kind, g *Guard) error
@@ -178,7 +193,7 @@ type Queue uint8
 
 // Approved marks what a guard lets through; Held waits for a person's decision,
 // Guarded for a guard's approval whatever the guard's limit, Waiting for another event
-// (the other half of a moved key).
+// (the other half of a moved key) or for a parent.
 const (
 	approvedBit Queue = 1 << 3
 	Held        Queue = 64

@@ -19,6 +19,8 @@ type Env struct {
 	// Vars and Locals are var.x and local.x: text, numbers, bools and lists of them.
 	// A marked value (a secret) is refused.
 	Vars, Locals map[string]cty.Value
+	// Parents are the tables of the parents' pipelines, by the parent block's name.
+	Parents map[string]*change.Table
 	// Each is each.key and each.value of a pipeline with for_each; nil: it has none.
 	Each map[string]cty.Value
 	// PersonalData: the app may have columns that are marked as personal data.
@@ -56,6 +58,7 @@ type Program struct {
 	matchField  string
 	matchAlso   []string
 	fields      []compiledField
+	parents     []compiledParent
 	specs       []FieldSpec
 	setOnDelete []Constant
 	setOnLeave  []Constant
@@ -82,7 +85,7 @@ type compiledField struct {
 	columns []int // all that it is made of; nil where it is made of more than columns
 }
 
-// Fields returns the fields in the order of the pipeline.
+// Fields returns the fields in the order of the pipeline, then its parents.
 func (p *Program) Fields() []FieldSpec { return p.specs }
 
 // KeyField is the app's field that holds the key.
@@ -145,6 +148,7 @@ func Compile(p *config.Pipeline, table *change.Table, object *Object, env Env) (
 	c.key(p, prog, object, sum)
 	c.match(p, prog, object, sum)
 	c.fields(p, prog, object, sum)
+	c.parents(p, prog, sum)
 	prog.setOnDelete = c.constants(p, p.On.SetDelete, object)
 	prog.setOnLeave = c.constants(p, p.On.SetLeave, object)
 	c.finishCleans(prog, sum)

@@ -83,7 +83,7 @@ const maxKeptBuffer = 1 << 20
 func (p *Program) NewWorker() *Worker {
 	return &Worker{
 		program: p, cleans: make([]value, len(p.cleans)), cleanDone: make([]bool, len(p.cleans)),
-		fields: make([]change.Value, len(p.fields)), buf: make([]byte, 0, 1024), stack: make([]value, 0, 16),
+		fields: make([]change.Value, len(p.fields)+len(p.parents)), buf: make([]byte, 0, 1024), stack: make([]value, 0, 16),
 	}
 }
 
@@ -165,6 +165,9 @@ func (w *Worker) Eval(e *change.Event, res *Result) {
 			return
 		}
 		w.fields[i] = w.output(v)
+	}
+	if !w.evalParents(res) {
+		return
 	}
 	res.Fields = w.fields
 }

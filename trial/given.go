@@ -279,7 +279,9 @@ func fieldNames(p *Pipeline) []string {
 		names = append(names, m)
 	}
 	for _, f := range p.Spec.Program.Fields() {
-		names = append(names, f.Name)
+		if f.Group != sink.ByParent {
+			names = append(names, f.Name)
+		}
 	}
 	return names
 }

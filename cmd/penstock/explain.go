@@ -264,7 +264,7 @@ func waitingText(w *state.Pending) string {
 	case state.Guarded:
 		kind += ", stopped by a guard"
 	case state.Waiting:
-		kind += ", waiting for its parent"
+		kind += ", waiting for its parent, or for the other half of a changed key"
 	}
 	if w.Unknown {
 		kind += ", sent before with no answer"

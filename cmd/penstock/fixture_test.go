@@ -21,7 +21,7 @@ type fixtureCase struct {
 var (
 	fixtureComment = regexp.MustCompile(`#(?: block| above:)? (?:[EW]0\d{3}: .*)$`)
 	fixtureWant    = regexp.MustCompile(`([EW]0\d{3}): `)
-	pipelinePart   = regexp.MustCompile(`^(wher|where|run|backfill) =|^(key|match|clean|reject|on|deliver|guard|verify|fields|feilds)\b.*{`)
+	pipelinePart   = regexp.MustCompile(`^(wher|where|run|backfill) =|^(key|match|clean|reject|on|parent|deliver|guard|verify|fields|feilds)\b.*{`)
 )
 
 // fixtures reads the cases: each line of *_lines.hcl is one, and each section of the others.

@@ -95,6 +95,7 @@ func (c *cli) loadAs(dir string, environment bool) *project {
 	p.diags = append(p.diags, transform.CheckFunctions(cfg.Functions)...)
 	for _, pipe := range cfg.Pipelines {
 		p.diags = append(p.diags, p.checkEnds(pipe)...)
+		p.diags = append(p.diags, p.checkParents(pipe)...)
 	}
 	p.diags = config.Normalize(append(p.diags, p.checkOwners()...))
 	return p
@@ -305,6 +306,10 @@ func (p *project) compile(ctx context.Context, ask objects, known func(pipeline,
 		if _, can := p.apps[pipe.To.App].(sink.Describer); can && object == nil {
 			p.compiled = false
 		}
+		if p.orphaned(pipe) {
+			p.compiled = false
+			continue // said already
+		}
 		prog, ds := transform.Compile(pipe, table, object, p.env(pipe))
 		if silent != nil {
 			if ds.HasErrors() || !known(pipe.Name, prog.Fingerprint()) {
@@ -323,6 +328,16 @@ func (p *project) compile(ctx context.Context, ask objects, known func(pipeline,
 // env is what the row expressions of the project may refer to.
 func (p *project) env(pipe *config.Pipeline) transform.Env {
 	env := transform.Env{Files: p.Files(), Vars: p.Vars, Locals: p.Locals, Each: pipe.Each, Functions: p.Functions, Secret: p.Secret}
+	for i := range pipe.Parents {
+		if of := p.pipeline(pipe.Parents[i].Pipeline); of != nil {
+			if table := p.table(of); table != nil {
+				if env.Parents == nil {
+					env.Parents = map[string]*change.Table{}
+				}
+				env.Parents[pipe.Parents[i].Name] = table
+			}
+		}
+	}
 	for _, app := range p.Apps {
 		env.PersonalData = env.PersonalData || app.Name == pipe.To.App && app.PII
 	}

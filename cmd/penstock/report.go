@@ -91,6 +91,7 @@ type pipelineReport struct {
 	Paused   *time.Time      `json:"paused_since,omitempty"`
 	Schedule *scheduleTimes  `json:"schedule,omitempty"`
 	Verify   *verifyReport   `json:"verify,omitempty"`
+	WaitsFor []parentWait    `json:"waits_for,omitempty"`
 }
 
 // verifyReport says how edits in the app are looked for, and what was found since ever.
@@ -140,6 +141,13 @@ func (v *verifyReport) String() string {
 		text += fmt.Sprintf(", %d fields left as the app writes them", v.Left)
 	}
 	return text
+}
+
+// parentWait is how many records wait for a parent.
+type parentWait struct {
+	Parent   string `json:"parent"`
+	Pipeline string `json:"pipeline"`
+	Records  int64  `json:"records"`
 }
 
 // backfillReport says that a pipeline is to have the rows that are there.
@@ -307,6 +315,9 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 			return p, err
 		}
 	}
+	for _, w := range st.Parents {
+		p.WaitsFor = append(p.WaitsFor, parentWait{w.Name, w.Pipeline, w.Records})
+	}
 	if st.Expired != "" {
 		p.Warnings = append(p.Warnings, st.Expired)
 	}
@@ -432,6 +443,9 @@ func (c *cli) writeReport(r *report) error {
 			e.TakenIn, e.Applied, e.Unchanged, e.Superseded, e.Filtered, e.Rejected, e.Held, e.Waiting, e.Pending)
 		fmt.Fprintf(c.out, "  keys: %d in sync, %d pending, %d unknown, %d rejected, %d held, %d waiting, %d excluded, %d removed, %d absent; %d have a record in the app\n",
 			k.InSync, k.Pending, k.Unknown, k.Rejected, k.Held, k.Waiting, k.Excluded, k.Removed, k.Absent, k.InApp)
+		for _, w := range p.WaitsFor {
+			fmt.Fprintf(c.out, "  %d records wait for their parent %s (pipeline %s)\n", w.Records, w.Parent, w.Pipeline)
+		}
 		if e.Dropped > 0 {
 			fmt.Fprintf(c.out, "  %d of the rejected were dropped from quarantine\n", e.Dropped)
 		}

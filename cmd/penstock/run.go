@@ -229,6 +229,9 @@ func (c *cli) summary(r *report) error {
 		if p.Keys.Rejected > 0 || p.Events.Held > 0 || p.Guarded > 0 {
 			left = append(left, fmt.Sprintf("%s has %d records in quarantine, %d held, %d stopped by guards", p.Pipeline, p.Keys.Rejected, p.Events.Held, p.Guarded))
 		}
+		for _, w := range p.WaitsFor {
+			left = append(left, fmt.Sprintf("%s has %d records that wait for their parent %s (pipeline %s)", p.Pipeline, w.Records, w.Parent, w.Pipeline))
+		}
 	}
 	if len(left) == 0 {
 		return nil
@@ -305,7 +308,8 @@ func (g *goal) reached(ctx context.Context) (bool, error) {
 			return false, nil
 		}
 	}
-	for _, pipe := range g.rt.Pipelines {
+	// A parent that has nothing left to do has had its children look at it: so they are asked after it.
+	for _, pipe := range g.rt.parentsFirst() {
 		if err := g.rt.pipelineFailure(pipe.Name); err != nil {
 			return false, err
 		}

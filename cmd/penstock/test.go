@@ -111,8 +111,9 @@ func specOf(pipe *config.Pipeline, prog *program) sink.Spec {
 		Name: pipe.Name, App: pipe.To.App, Object: pipe.To.Object, Program: prog,
 		OnDelete: pipe.On.Delete, OnLeave: pipe.On.Leave, OnAppDelete: pipe.On.AppDelete, Linger: pipe.Deliver.Linger,
 		SetOnDelete: constants(prog.SetOnDelete()), SetOnLeave: constants(prog.SetOnLeave()),
-		Guard:  sink.Guard{Deletes: sink.Quota(pipe.Guard.MaxDeletes), Changes: sink.Quota(pipe.Guard.MaxChanges), Creates: sink.Quota(pipe.Guard.MaxCreates)},
-		Verify: sink.Verify{Every: pipe.Verify.Every, BeforeWrite: pipe.Verify.BeforeWrite},
+		Parents: parentsOf(pipe),
+		Guard:   sink.Guard{Deletes: sink.Quota(pipe.Guard.MaxDeletes), Changes: sink.Quota(pipe.Guard.MaxChanges), Creates: sink.Quota(pipe.Guard.MaxCreates)},
+		Verify:  sink.Verify{Every: pipe.Verify.Every, BeforeWrite: pipe.Verify.BeforeWrite},
 	}
 }
 

@@ -59,6 +59,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"fault":     plain(fault),
 	"edit":      plain(edit),
 	"contacts":  plain(contacts),
+	"links":     plain(links),
 	"calls":     plain(calls),
 	"request":   plain(request),
 	"receiver":  plain(startReceiver),

@@ -32,7 +32,9 @@ type app struct{}
 func Open(*Config, string, rest.Env) (sink.App, error) { return app{}, nil }
 
 // Limits are those of no app: 1,000 records a batch, no pace.
-func (app) Limits(string) sink.Limits { return sink.Limits{Batch: 1000, Read: 1000, Concurrent: 4} }
+func (app) Limits(string) sink.Limits {
+	return sink.Limits{Batch: 1000, Read: 1000, Associate: 1000, Concurrent: 4}
+}
 
 // Push takes every change. An upsert is never said to have created anything: nothing
 // tells the first from the next.
@@ -47,7 +49,15 @@ func (app) Push(_ context.Context, _ string, _ sink.Action, changes []sink.Chang
 	return results, nil
 }
 
+// Associate takes every pair.
+func (app) Associate(_ context.Context, a sink.Associations) ([]error, error) {
+	return make([]error, len(a.Pairs)), nil
+}
+
 // Ping always succeeds.
 func (app) Ping(context.Context) error { return nil }
 
-var _ sink.App = app{}
+var (
+	_ sink.App        = app{}
+	_ sink.Associator = app{}
+)

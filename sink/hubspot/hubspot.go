@@ -23,7 +23,11 @@
 // Lifecycle stages only move forward: HubSpot answers a step back as done and leaves the
 // stage as it was, which is told as Kept.
 //
+// Associations: batches of pairs of records (/crm/associations/2026-09/{from}/{to}/batch/..., or v4's), made and taken away
+// as often as one likes. Upserts do not take them, creates would: a create cannot be sent twice.
+//
 // Docs: developers.hubspot.com/docs/api-reference/latest/crm/objects/contacts/batch/upsert-contacts,
+// .../docs/api-reference/latest/crm/associations/associate-records/batch/delete-associations,
 // .../docs/api-reference/error-handling, .../docs/developer-tooling/platform/usage-guidelines.
 package hubspot
 
@@ -221,7 +225,7 @@ func (a *app) Limits(string) sink.Limits {
 	} else {
 		p.calls = max(1, int(float64(p.calls)*0.97*(1-a.reserve)))
 	}
-	l := sink.Limits{Batch: maxBatch, Read: maxBatch, Concurrent: concurrent, Calls: p.calls, Window: p.window, Reserve: a.reserve}
+	l := sink.Limits{Batch: maxBatch, Read: maxBatch, Associate: maxAssociations, Concurrent: concurrent, Calls: p.calls, Window: p.window, Reserve: a.reserve}
 	if q := a.day.Load(); q != nil {
 		l.Day, l.DayLeft = q.calls, q.left
 	}
@@ -285,9 +289,10 @@ func (a *app) learn(h http.Header) {
 }
 
 var (
-	_ sink.App       = (*app)(nil)
-	_ sink.Reader    = (*app)(nil)
-	_ sink.Changer   = (*app)(nil)
-	_ sink.Describer = (*app)(nil)
-	_ sink.Eraser    = (*app)(nil)
+	_ sink.App        = (*app)(nil)
+	_ sink.Reader     = (*app)(nil)
+	_ sink.Changer    = (*app)(nil)
+	_ sink.Describer  = (*app)(nil)
+	_ sink.Eraser     = (*app)(nil)
+	_ sink.Associator = (*app)(nil)
 )

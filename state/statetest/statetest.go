@@ -19,7 +19,7 @@ var values = cmp.Comparer(func(a, b change.Value) bool { return a == b })
 func Run(t *testing.T, open func(t *testing.T) state.Store) {
 	for name, test := range map[string]func(*testing.T, func(*testing.T) state.Store){
 		"rows come back": rowsComeBack, "nothing is kept of a failed update": failedUpdate, "positions compare and set": positions,
-		"queues": queues, "history": history, "owners": owners, "marks": marks, "a view is one state": view,
+		"queues": queues, "references": references, "history": history, "owners": owners, "marks": marks, "a view is one state": view,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open) })
 	}
@@ -55,11 +55,12 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 		Key: []byte(`{"id":1}`), Partition: 3, Standing: state.InApp, Excluded: true, Deleted: true, AppID: "77", AppKey: change.OfInt(1), Applied: change.NewID(1, 2, 3, 4),
 		Seen: change.NewID(1, 2, 3, 5), Time: 99, Sent: []change.Value{change.OfString("a\x00b"), change.Of(change.Null, ""), change.Of(change.Unchanged, "")},
 		Stored: []state.Stored{{Field: 0, Text: "A"}}, PutBack: []state.PutBack{{Field: 1, Sent: "s", Found: "", Times: 2}, {Field: 0}},
+		Links: []state.Link{{Name: "contact", To: "5"}, {Name: "contact", To: "6"}},
 	}
 	pending := &state.Pending{
 		Queue: state.QueueOf(state.Change, state.Backfill, true), Seq: 5, Due: 7, Want: state.Remove, Cause: state.BySweep, Unknown: true, RemovalSent: true, Over: state.Archive,
 		Attempts: 2, EventID: change.NewID(9, 8, 7, 6), Time: 4, Fingerprint: "f", Key: change.OfInt(1), Match: change.OfString("m"), Fields: []change.Value{change.OfBool(true)},
-		Event: []byte("event"), Error: "e",
+		Event: []byte("event"), Error: "e", Links: []state.Link{{Name: "company", To: "9"}},
 	}
 	quarantine := &state.Quarantine{
 		Key: []byte("k"), EventID: change.NewID(1, 1, 1, 1), Partition: 1, Offset: 2, Code: "c", Message: "m", ByApp: true, Time: 3, Fingerprint: "f",
@@ -280,6 +281,52 @@ func queues(t *testing.T, open func(*testing.T) state.Store) {
 		err5 := tx.PendingByRecord(id, ids, func(p *state.Pending) error { found[p.Record]++; return nil })
 		if len(found) != 150 {
 			t.Errorf("found %d of 150", len(found))
+		}
+		return errors.Join(err, err2, err3, err4, err5)
+	})
+}
+
+func references(t *testing.T, open func(*testing.T) state.Store) {
+	s := open(t)
+	const parent = int64(77)
+	update(t, s, "references", func(tx state.Tx, id int64) error {
+		put := func(record int64, name, key string, due int64) error {
+			return tx.PutReference(id, &state.Reference{Record: record, Name: name, Parent: parent, Key: []byte(key), Due: due})
+		}
+		return errors.Join(
+			put(1, "contact", "a", 500), put(1, "contact", "a", 900), // it has waited since the first
+			put(1, "company", "a", state.Settled),
+			put(2, "contact", "a", 400), put(2, "contact", "b", 900), // another one
+			put(3, "contact", "b", 600), put(3, "contact", "b", state.Settled),
+			put(4, "contact", "a", 300), tx.DeleteReferences(id, 4),
+			put(5, "contact", "a", 300), put(5, "company", "a", state.Settled), tx.DeleteReference(id, 5, "contact"))
+	})
+	closeStore(t, s)
+	s = open(t)
+	defer closeStore(t, s)
+	update(t, s, "references", func(tx state.Tx, id int64) error {
+		due := func(now int64) (got []state.Reference) {
+			if err := tx.DueReferences(id, now, 10, func(r *state.Reference) error { got = append(got, *r); return nil }); err != nil {
+				t.Error(err)
+			}
+			return got
+		}
+		if diff := cmp.Diff([]state.Reference{{Record: 1, Name: "contact", Parent: parent, Key: []byte("a"), Due: 500}}, due(899)); diff != "" {
+			t.Error(diff)
+		}
+		waiting, err := tx.WaitingReferences(id)
+		if diff := cmp.Diff(map[string]int64{"contact": 2}, waiting); diff != "" {
+			t.Error(diff)
+		}
+		next, err2 := tx.NextReference(id)
+		other, err3 := tx.NextReference(id + 1)
+		if next != 500 || other != state.Settled {
+			t.Errorf("next due: got %d and %d", next, other)
+		}
+		n, err4 := tx.MarkReferences(parent, []byte("a"))
+		none, err5 := tx.MarkReferences(parent+1, []byte("a"))
+		if got := due(0); n != 3 || none != 0 || len(got) != 3 {
+			t.Errorf("marked: got %d and %d, due %v", n, none, got)
 		}
 		return errors.Join(err, err2, err3, err4, err5)
 	})
