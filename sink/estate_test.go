@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -68,7 +69,9 @@ type estate struct {
 	deals     *shop
 	next      map[string][]int64
 	point     func(string)
+	dead      chan struct{} // closed by a point that ends the process
 	stop      func()
+	rounds    int
 }
 
 var unguarded = sink.Guard{Deletes: sink.Quota{Share: -1, Count: -1}, Changes: sink.Quota{Share: -1, Count: -1}, Creates: sink.Quota{Share: -1, Count: -1}}
@@ -177,10 +180,24 @@ func (e *estate) take(pipeline string) {
 	}
 }
 
+// revive starts the process again after a crash.
+func (e *estate) revive() {
+	synctest.Wait()
+	select {
+	case <-e.dead:
+	default:
+		return
+	}
+	e.dead, e.point = nil, nil
+	e.stop()
+	e.open()
+}
+
 // settle waits until nothing that can be sent waits, and counts the ledgers anew.
 func (e *estate) settle() {
 	e.t.Helper()
 	for range 200_000 {
+		e.revive()
 		caught := true
 		for _, name := range []string{"customers", "deals"} { // parents first: what they bring is then known
 			g, err := e.engine.Progress(name, nil)
