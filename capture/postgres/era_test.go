@@ -136,7 +136,7 @@ func TestKeyAtRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.exec(t, "INSERT INTO items VALUES (2, 2)", "ALTER TABLE items DROP CONSTRAINT items_pkey, ADD PRIMARY KEY (b)")
-	checkError(t, h.Start(t, log).Wait(), []string{"table public.items has the primary key (b) now and had (a) at", "REPLICA IDENTITY FULL", "penstock source reset shop"})
+	checkError(t, h.Start(t, log).Wait(), []string{"(E0434)", "table public.items has the primary key (b) now and had (a) at", "REPLICA IDENTITY FULL", "penstock source reset shop"})
 	if n := len(log.Events("")); n != 2 {
 		t.Errorf("the log has %d events, want 2", n)
 	}
@@ -155,5 +155,5 @@ func TestKeyAnalyzedAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.exec(t, "INSERT INTO items VALUES (1, 1)", "UPDATE items SET v = 2", "ALTER TABLE items DROP CONSTRAINT items_pkey", "ANALYZE items", "ALTER TABLE items REPLICA IDENTITY FULL")
-	checkError(t, h.Start(t, log).Wait(), []string{"table public.items had a primary key", "penstock source reset shop"})
+	checkError(t, h.Start(t, log).Wait(), []string{"(E0433)", "table public.items had a primary key", "penstock source reset shop"})
 }

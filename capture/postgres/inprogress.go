@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -43,9 +42,9 @@ func (st *stream) beginBlock(m *message) error {
 	case tx == nil && m.first:
 		tx = st.open.transactions.begin(m.xid)
 	case tx == nil:
-		return fmt.Errorf("read slot %s: transaction %d goes on that did not begin", st.s.cfg.Slot, m.xid)
+		return st.s.unfit("transaction %d goes on that did not begin", m.xid)
 	case m.first:
-		return fmt.Errorf("read slot %s: transaction %d begins again", st.s.cfg.Slot, m.xid)
+		return st.s.unfit("transaction %d begins again", m.xid)
 	}
 	st.open.current, st.relation = tx, nil
 	return nil
@@ -94,7 +93,7 @@ func (st *stream) blockMessage(m *message, lsn uint64, b []byte) error {
 		tx.origin = string(m.origin) // its LSN is known at the commit only, and not sent then
 	case 'Y':
 	default:
-		return fmt.Errorf("read slot %s: a message %q that does not belong into a transaction in progress", st.s.cfg.Slot, m.kind)
+		return st.s.unfit("a message %q does not belong into a transaction in progress", m.kind)
 	}
 	return nil
 }
@@ -171,7 +170,7 @@ func (st *stream) findInProgress(tx *transaction, oid uint32) (*relation, error)
 	}
 	m, ok := tx.messages[oid]
 	if !ok {
-		return nil, fmt.Errorf("read slot %s: a row of relation %d, which transaction %d did not describe", st.s.cfg.Slot, oid, tx.xid)
+		return nil, st.s.unfit("a row came of relation %d, which transaction %d did not describe", oid, tx.xid)
 	}
 	r := &relation{oid: oid}
 	if st.s.cfg.captures(m.schema, m.name) {
@@ -243,7 +242,7 @@ func (st *stream) abort(m *message) error {
 func (st *stream) commitProgress(m *message) error {
 	tx := st.open.transactions.open[m.xid]
 	if tx == nil {
-		return fmt.Errorf("read slot %s: transaction %d commits that did not begin", st.s.cfg.Slot, m.xid)
+		return st.s.unfit("transaction %d commits that did not begin", m.xid)
 	}
 	st.begin(m.lsn, m.time, m.xid)
 	st.event.Log.Origin = tx.origin

@@ -66,6 +66,9 @@ type relationCodec struct {
 // the stream.
 var errStale = errors.New("a type was altered")
 
+// errWidth: a row has not as many values as its relation was described with.
+var errWidth = errors.New("decode row of")
+
 // newRelation makes the relation of a Relation message.
 func newRelation(oid uint32, m *relationMessage, t *change.Table, places []int, ts types) *relation {
 	r := &relation{oid: oid, table: t, key: t.Key, full: m.identity == 'f', columns: make([]relationCodec, len(m.columns)), count: &tableCount{}, place: -1}
@@ -100,7 +103,7 @@ func newRelation(oid uint32, m *relationMessage, t *change.Table, places []int, 
 // memory and until reset.
 func (r *relation) row(row change.Row, tuple []field) error {
 	if len(tuple) != len(r.columns) {
-		return fmt.Errorf("decode row of %s: it has %d values, its relation has %d columns", r.table.QualifiedName(), len(tuple), len(r.columns))
+		return fmt.Errorf("%w %s: it has %d values, its relation has %d columns", errWidth, r.table.QualifiedName(), len(tuple), len(r.columns))
 	}
 	for i := range tuple {
 		c := &r.columns[i]

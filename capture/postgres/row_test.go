@@ -226,7 +226,7 @@ func TestEncodings(t *testing.T) {
 			// Such a database takes any bytes. What is no UTF-8 cannot be in JSON, and is named.
 			d.exec(t, "INSERT INTO items VALUES (3, E'\\xe9', 1)")
 			c = d.harness(t).StartSource(t, log, d.open(t, d.config()), capture.Options{})
-			checkError(t, c.Wait(), []string{"invalid byte sequence", "SQL_ASCII", "associated LSN", "penstock source reset shop"})
+			checkError(t, c.Wait(), []string{"(E0436)", "invalid byte sequence", "SQL_ASCII", "associated LSN", "penstock source reset shop"})
 		})
 	}
 }

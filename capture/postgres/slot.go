@@ -234,7 +234,9 @@ func (s *Source) slotError(err error) error {
 	err = fmt.Errorf("read slot %s: %w", s.cfg.Slot, err)
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == "22021" { // character_not_in_repertoire
-		return fmt.Errorf("%w (%s): a database with the encoding SQL_ASCII takes any bytes, the stream only UTF-8: correct the row, then read the tables again: penstock source reset %s", err, pg.Where, s.name)
+		return &capture.Problem{Code: "E0436", What: fmt.Sprintf("%v (%s)", err, pg.Where),
+			Lost: "A database with the encoding SQL_ASCII takes any bytes, the stream only UTF-8.",
+			Fix:  "correct the row, then " + s.readAgain()}
 	}
 	return err
 }

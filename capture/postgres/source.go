@@ -231,6 +231,7 @@ func (s *Source) Run(ctx context.Context, resumeText []byte, out capture.Output)
 	// What a session has handed over may not be durable when the next one begins: only the log's own word counts.
 	s.Confirm(resumeText)
 	wait := firstWait
+	unfit := uint64(0) // where the stream did not fit together when it was last read
 	for {
 		began := time.Now()
 		r, err = s.session(ctx, r, out)
@@ -248,6 +249,8 @@ func (s *Source) Run(ctx context.Context, resumeText []byte, out capture.Output)
 			continue // the next session drops the slot
 		case errors.Is(err, errAnew):
 			continue
+		case errors.As(err, &found) && found.Code == unfitCode && r != nil && r.LSN > unfit:
+			unfit = r.LSN
 		case !lost(err):
 			s.setState("stopped", err.Error())
 			return fmt.Errorf("source %s: %w", s.name, err)
@@ -256,7 +259,7 @@ func (s *Source) Run(ctx context.Context, resumeText []byte, out capture.Output)
 			wait = firstWait
 		}
 		s.setState("waiting", err.Error())
-		s.log.Warn("connection lost, trying again", "error", err, "wait", wait)
+		s.log.Warn("the session ended, trying again", "error", err, "wait", wait)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

@@ -73,21 +73,6 @@ type fileError struct {
 
 func (e *fileError) Error() string { return e.what + ": " + e.err.Error() }
 
-// spillError is a transaction that is larger than what the disk has room for.
-type spillError struct {
-	dir           string
-	xid           uint32
-	held          int64
-	free, reserve uint64
-}
-
-func (e *spillError) Error() string {
-	return fmt.Sprintf("transaction %d is too large for the disk of %s: %d MiB of it are kept until it commits, %d MiB are free and %d MiB are kept in reserve. "+
-		"Nothing is lost: the server sends it again. Make room there and start again, "+
-		"or set streaming = false on the source, so that the server keeps transactions in progress on its own disk",
-		e.xid, e.dir, e.held>>20, e.free>>20, e.reserve>>20)
-}
-
 // append adds blocks to the file of a transaction that has that many bytes in it.
 func (f *spillFolder) append(xid uint32, size int64, blocks [][]byte) (n int64, err error) {
 	for _, b := range blocks {
@@ -101,7 +86,7 @@ func (f *spillFolder) append(xid uint32, size int64, blocks [][]byte) (n int64, 
 		return 0, &fileError{"look for room in " + f.dir, err}
 	}
 	if free < f.reserve+uint64(n) {
-		return 0, &spillError{f.dir, xid, size + n, free, f.reserve}
+		return 0, tooLargeProblem(f.dir, xid, size+n, free, f.reserve)
 	}
 	flags := os.O_WRONLY | os.O_APPEND
 	if size == 0 {

@@ -116,7 +116,7 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 			return fmt.Errorf("read slot %s: %w", s.cfg.Slot, errEnded)
 		case 'N', 'S':
 		default:
-			return fmt.Errorf("read slot %s: a message %q that does not belong there", s.cfg.Slot, typ)
+			return s.unfit("a message %q does not belong there", typ)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func (st *stream) data(b []byte) error {
 	case len(b) >= 25 && b[0] == 'w':
 		lsn := binary.BigEndian.Uint64(b[1:])
 		if err := st.decoder.decode(b[25:]); err != nil {
-			return err
+			return st.s.unfit("%v", err)
 		}
 		if st.open.current != nil {
 			return st.blockMessage(&st.decoder.message, lsn, b[25:])
@@ -183,7 +183,7 @@ func (st *stream) data(b []byte) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("read slot %s: a copy message that does not belong there", st.s.cfg.Slot)
+	return st.s.unfit("a copy message does not belong there")
 }
 
 // advance moves the position to where nothing was captured since the last commit.
@@ -258,7 +258,7 @@ func (st *stream) message(m *message, lsn uint64) error {
 	case 'A':
 		return st.abort(m)
 	default:
-		return fmt.Errorf("read slot %s: a message %q that does not belong there", st.s.cfg.Slot, m.kind)
+		return st.s.unfit("a message %q does not belong there", m.kind)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -113,11 +112,16 @@ func (st *stream) publishEvent(r *relation, lsn uint64) error {
 
 // rows decodes the rows of a message into the event.
 func (st *stream) rows(r *relation, m *message) error {
+	err := st.decodeRows(r, m)
+	if errors.Is(err, errWidth) {
+		return st.s.unfit("%v", err)
+	}
+	return err
+}
+
+func (st *stream) decodeRows(r *relation, m *message) error {
 	if r.unkeyed && m.kind != 'I' {
-		// Postgres refuses updates and deletes of such a table. ANALYZE and VACUUM change the catalog in place where a
-		// primary key is gone, and with it what the server says of the rows that were written before.
-		return fmt.Errorf("table %s had a primary key when rows at %s were changed, and the server no longer says which: it was dropped, and the table analyzed or vacuumed, before this was captured; read the tables again: penstock source reset %s",
-			r.table.QualifiedName(), lsnText(st.lsn), st.s.name)
+		return st.s.unkeyedProblem(r.table.QualifiedName(), st.lsn)
 	}
 	e := &st.event
 	e.Table, e.Before, e.After, e.OldKey, e.NewKey = r.table, nil, nil, nil, nil

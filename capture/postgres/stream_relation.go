@@ -1,9 +1,7 @@
 package postgres
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -34,7 +32,7 @@ func (st *stream) find(oid uint32) (*relation, error) {
 	}
 	m, ok := st.messages[oid]
 	if !ok {
-		return nil, fmt.Errorf("read slot %s: a row of relation %d, which was not described", st.s.cfg.Slot, oid)
+		return nil, st.s.unfit("a row came of relation %d, which was not described", oid)
 	}
 	if !st.s.cfg.captures(m.schema, m.name) {
 		r := &relation{oid: oid}
@@ -84,8 +82,7 @@ func (st *stream) keyThen(oid uint32, m *relationMessage, info *relationInfo, fi
 		old.primary = then
 		return &old, nil
 	}
-	return nil, fmt.Errorf("table %s has the primary key (%s) now and had (%s) at %s, and with REPLICA IDENTITY %s the changes in between do not say under which they were written: read it again: penstock source reset %s",
-		info.qualified(), strings.Join(info.primary, ", "), strings.Join(then, ", "), lsnText(st.r.LSN), map[byte]string{'f': "FULL", 'i': "USING INDEX"}[m.identity], st.s.name)
+	return nil, st.s.rekeyedProblem(info, m.identity, then, st.r.LSN)
 }
 
 // look asks the catalog about a relation that is not as it was when capture began. A

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penstock-cdc/penstock/capture"
 	"github.com/penstock-cdc/penstock/change"
 )
 
@@ -103,8 +104,8 @@ func TestTransactionReserve(t *testing.T) {
 	for n := 0; err == nil && n < 2000; n++ {
 		err = ts.keepMessage(tx, 7, 1, make([]byte, 1000))
 	}
-	var full *spillError
-	if !errors.As(err, &full) || lost(err) {
+	var full *capture.Problem
+	if !errors.As(err, &full) || full.Code != "E0435" || lost(err) {
 		t.Fatalf("got %v", err)
 	}
 	for _, part := range []string{"transaction 7 is too large for the disk of " + ts.folder.dir, "Make room", "streaming = false"} {
