@@ -72,6 +72,21 @@ func (p *Project) EvalContextWith(placeholder string) *hcl.EvalContext {
 	return ctx
 }
 
+// FreshContext is EvalContext with every secret read again: a file may have another by now. Its error has no values.
+func (p *Project) FreshContext() (*hcl.EvalContext, error) {
+	ctx := p.settings()
+	values := map[string]cty.Value{}
+	for _, s := range p.secrets {
+		v, diags := s.expr.Value(p.secretContext())
+		if diags.HasErrors() {
+			return nil, fmt.Errorf("secret %q can't be had any more", s.name)
+		}
+		values[s.name] = v
+	}
+	ctx.Variables["secret"] = cty.ObjectVal(values)
+	return ctx, nil
+}
+
 // CheckSecrets evaluates every secret and says which can't be had.
 func (p *Project) CheckSecrets() hcl.Diagnostics {
 	var diags hcl.Diagnostics

@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,7 @@ type dispatcher struct {
 	calls    context.Context
 	fatal    error
 	flights  sync.WaitGroup
-	turn     int
+	turn     int // index of the pipeline that is served next
 }
 
 func newDispatcher(e *Engine, name string, app App) *dispatcher {
@@ -268,18 +269,8 @@ func (d *dispatcher) step(ctx context.Context) (time.Duration, error) {
 		return probeEvery, nil //nolint:nilerr // halted: see status
 	}
 	for _, lane := range []state.Lane{state.Live, state.Backfill} {
-		for range d.pipelines {
-			d.turn++
-			p := d.pipelines[d.turn%len(d.pipelines)]
-			for {
-				more, wait, err := d.start(ctx, p, lane)
-				if err != nil || wait > 0 {
-					return wait, err
-				}
-				if !more {
-					break
-				}
-			}
+		if wait, err := d.serve(ctx, lane); err != nil || wait > 0 {
+			return wait, err
 		}
 	}
 	wait := time.Second
@@ -291,33 +282,55 @@ func (d *dispatcher) step(ctx context.Context) (time.Duration, error) {
 	return wait, nil
 }
 
-// start starts flights of one pipeline and lane; more: there may be more to start.
-func (d *dispatcher) start(ctx context.Context, p *Pipeline, lane state.Lane) (more bool, wait time.Duration, err error) {
-	if !p.has(lane) {
-		return false, 0, nil
+// serve starts what may start of a lane, the pipelines by turns: one that could not start anything, since no call was free,
+// keeps its turn. It returns how long nothing more can, 0 when nothing more is there.
+func (d *dispatcher) serve(ctx context.Context, lane state.Lane) (time.Duration, error) {
+	var ready []*Pipeline
+	for i := range d.pipelines {
+		if p := d.pipelines[(d.turn+i)%len(d.pipelines)]; p.has(lane) {
+			ready = append(ready, p)
+		}
 	}
+	for len(ready) > 0 {
+		p := ready[0]
+		started, more, wait, err := d.start(ctx, p, lane, len(ready))
+		if err != nil || wait > 0 {
+			return wait, err
+		}
+		if started {
+			d.turn = slices.Index(d.pipelines, p) + 1
+		}
+		if ready = ready[1:]; more {
+			ready = append(ready, p)
+		}
+	}
+	return 0, nil
+}
+
+// start starts flights of one of several pipelines that have something in a lane, its share of them; more: there may be more.
+func (d *dispatcher) start(ctx context.Context, p *Pipeline, lane state.Lane, several int) (started, more bool, wait time.Duration, err error) {
 	l := d.limits(p.spec.Object)
 	keep := 0
 	if lane == state.Backfill {
 		keep = l.Calls / 100 // for live changes; calls are spread, so that another is never far
 	}
 	d.mu.Lock()
-	n, wait := d.reserve(l, l.Concurrent, keep)
+	n, wait := d.reserve(l, (l.Concurrent+several-1)/several, keep)
 	d.mu.Unlock()
 	if n == 0 {
 		if wait == 0 {
 			wait = time.Second // a flight's end wakes us
 		}
-		return false, wait, nil
+		return false, false, wait, nil
 	}
 	c := claim{d: d, flights: n, batch: l.Batch}
 	flights, err := p.next(ctx, lane, c)
 	c.release(n - len(flights))
 	if err != nil {
-		return false, 0, err
+		return false, false, 0, err
 	}
 	d.launch(flights)
-	return len(flights) == n, 0, nil
+	return len(flights) > 0, len(flights) == n, 0, nil
 }
 
 // launch makes the flights' calls. Their slots are reserved and their intents durable.
@@ -367,6 +380,15 @@ func (d *dispatcher) answered(err error, after time.Duration) {
 	}
 	if d.failures == 5 {
 		d.e.log.Warn("app is down", "app", d.name, "error", err)
+	}
+}
+
+// notBefore obeys an app that names a time.
+func (d *dispatcher) notBefore(after time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if until := time.Now().Add(after); until.After(d.blocked) {
+		d.blocked = until
 	}
 }
 

@@ -356,14 +356,17 @@ func (d *dispatcher) refused(ctx context.Context, f *flight, action Action, item
 	case errors.As(err, &halt):
 		d.halt(err)
 		return false
-	case errors.As(err, &retry):
-		d.answered(err, max(retry.After, time.Millisecond))
-		return false
 	case errors.As(err, &unknown):
 		for _, it := range items {
 			it.state, it.result = unsure, Result{Err: err}
 		}
 		d.answered(err, 0)
+		if errors.As(err, &retry) {
+			d.notBefore(retry.After)
+		}
+		return false
+	case errors.As(err, &retry):
+		d.answered(err, max(retry.After, time.Millisecond))
 		return false
 	case errors.As(err, &batch):
 		d.answered(nil, 0)

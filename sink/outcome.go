@@ -42,7 +42,7 @@ func Halt(err error) error { return &HaltError{Err: err} }
 
 // UnknownError means that the call may or may not have taken effect: the connection
 // broke or the reply was unreadable after the request was sent. It must be settled
-// before anything is created again.
+// before anything is created again. A RetryError within it says when.
 type UnknownError struct{ Err error }
 
 func (e *UnknownError) Error() string { return e.Err.Error() }

@@ -150,7 +150,7 @@ func (a *alerting) look(now time.Time, r *report, stops []sink.GuardStop, err er
 	for i := range r.Apps {
 		if p := &r.Apps[i]; p.State == "stopped" {
 			a.add("credentials", "app "+p.App, time.Time{},
-				"app %s is stopped and gets nothing until someone acts: %s. Put valid credentials into its secret and start penstock again. See: penstock status", p.App, p.Detail)
+				"app %s is stopped and gets nothing until someone acts: %s. Put valid credentials where its secret reads them: a file or command is read again and the app goes on by itself, an environment variable is read when penstock starts. See: penstock status", p.App, p.Detail)
 		}
 	}
 	for i := range r.Pipelines {

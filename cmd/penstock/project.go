@@ -56,7 +56,7 @@ func (c *cli) loadAs(dir string, environment bool) *project {
 		}
 		return config.WithoutEnvironment(cfg.EvalContextWith(placeholder), placeholder)
 	}
-	env := rest.Env{UserAgent: "penstock/" + version, Vault: rest.Files(filepath.Join(cfg.DataDir, "tokens")), OnCall: func(call rest.Call) {
+	env := rest.Env{UserAgent: "penstock/" + version, Vault: rest.Files(filepath.Join(cfg.DataDir, "tokens")), Settings: cfg.FreshContext, OnCall: func(call rest.Call) {
 		p.requests.Count(call.App, call.Status, call.Duration)
 		p.taps.add(call)
 	}}

@@ -40,6 +40,7 @@ type Config struct {
 
 	window, timeout time.Duration
 	settings        rest.Settings
+	body            hcl.Body
 }
 
 // Object is an object block.
@@ -92,7 +93,7 @@ func (c *Config) String() string { return "http at " + c.BaseURL }
 
 // Decode reads an app block's body and compiles its templates. It has no side effects.
 func Decode(body hcl.Body, ctx *hcl.EvalContext) (*Config, hcl.Diagnostics) {
-	c := &Config{APIKeyHeader: "X-Api-Key", IdempotencyHeader: "Idempotency-Key", Concurrent: 4, Window: "1s", Timeout: "30s"}
+	c := &Config{body: body, APIKeyHeader: "X-Api-Key", IdempotencyHeader: "Idempotency-Key", Concurrent: 4, Window: "1s", Timeout: "30s"}
 	content, diags := blocks(body)
 	if diags.HasErrors() {
 		return nil, diags

@@ -49,13 +49,7 @@ func Open(c *Config, name string, env rest.Env) (sink.App, error) {
 	options := rest.Options{
 		Env: env, App: name, BaseURL: c.BaseURL, Classify: classify, Timeout: c.timeout, Idle: c.Concurrent, Pace: a.pace, AnyReply: true,
 	}
-	if c.Token != "" {
-		token := c.Token
-		options.Token = func() (string, error) { return token, nil }
-	}
-	if c.ClientID != "" {
-		options.OAuth = &rest.OAuth{Path: c.TokenPath, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Refresh: c.RefreshToken}
-	}
+	options.Credentials, options.Renew = c.credentials(), rest.Again(env, c.body, Decode, (*Config).credentials)
 	err := c.settings.Apply(&options)
 	if err == nil {
 		a.client, err = rest.New(options)
@@ -84,7 +78,7 @@ func (a *app) Ping(ctx context.Context) error {
 	if a.config.Ping == "" {
 		return nil
 	}
-	r := rest.Request{Method: http.MethodGet, Path: a.config.Ping, Timeout: 20 * time.Second, Header: a.fixed()}
+	r := rest.Request{Method: http.MethodGet, Path: a.config.Ping, Timeout: 20 * time.Second}
 	_, err := a.client.Do(ctx, r)
 	return outcomeOf(err)
 }
@@ -101,13 +95,17 @@ func (a *app) Describe(_ context.Context, name string) (sink.Object, error) {
 // Declared marks that Describe asks nothing of the endpoint.
 func (a *app) Declared() {}
 
-// fixed are the headers of every call.
-func (a *app) fixed() http.Header {
-	h := http.Header{}
-	if a.config.APIKey != "" {
-		h.Set(a.config.APIKeyHeader, a.config.APIKey)
+// credentials are those of the block.
+func (c *Config) credentials() (k rest.Credentials) {
+	switch {
+	case c.APIKey != "":
+		k.Header = http.Header{http.CanonicalHeaderKey(c.APIKeyHeader): {c.APIKey}}
+	case c.ClientID != "":
+		k.OAuth = &rest.OAuth{Path: c.TokenPath, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Refresh: c.RefreshToken}
+	default:
+		k.Token = c.Token
 	}
-	return h
+	return k
 }
 
 var (

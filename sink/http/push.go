@@ -59,7 +59,7 @@ func (a *app) Push(ctx context.Context, name string, action sink.Action, changes
 		}
 		body = o.list(bodies)
 	}
-	h := a.fixed()
+	h := http.Header{}
 	h.Set("Content-Type", "application/json")
 	for name, values := range call.header {
 		h[name] = values
@@ -109,7 +109,7 @@ func outcomeOf(err error) error {
 	}
 	switch s := e.response.Status; s {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusPaymentRequired:
-		return sink.Halt(fmt.Errorf("%w: the endpoint refuses the credentials; give valid ones in their secret block and restart", e))
+		return sink.Halt(fmt.Errorf("%w: the endpoint refuses the credentials; put valid ones where their secret block reads them (a file or command is read again, an environment variable when penstock starts)", e))
 	}
 	return errors.New(e.Error())
 }
@@ -185,7 +185,7 @@ func (b *batch) refused(e *answered) ([]sink.Result, error) {
 	deletes := b.action == sink.Archive || b.action == sink.Remove
 	switch {
 	case has(answer.Halt, http.StatusUnauthorized, http.StatusForbidden, http.StatusPaymentRequired):
-		return b.whole(sink.Halt(fmt.Errorf("%w: the endpoint refuses the credentials; give valid ones in their secret block and restart", text(e, status))))
+		return b.whole(sink.Halt(fmt.Errorf("%w: the endpoint refuses the credentials; put valid ones where their secret block reads them (a file or command is read again, an environment variable when penstock starts)", text(e, status))))
 	case has(answer.Gone, http.StatusGone), status == http.StatusNotFound && !b.named(status) && (deletes || b.action == sink.Update && len(b.sent) == 1):
 		if len(b.sent) > 1 {
 			return b.whole(&sink.BatchError{Code: "GONE", Err: text(e, status)})

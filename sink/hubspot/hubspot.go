@@ -77,6 +77,15 @@ type Config struct {
 
 	settings rest.Settings
 	reserve  float64
+	body     hcl.Body
+}
+
+// credentials are those of the block.
+func (c *Config) credentials() rest.Credentials {
+	if c.Token != "" {
+		return rest.Credentials{Token: c.Token}
+	}
+	return rest.Credentials{OAuth: &rest.OAuth{Path: tokenPath, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Refresh: c.RefreshToken}}
 }
 
 // tokenPath is where OAuth tokens are renewed; the versions v1 and v3 of it lose their support with the rest.
@@ -87,7 +96,7 @@ func (c *Config) String() string { return "hubspot at " + c.BaseURL }
 
 // Decode reads an app block's body. It has no side effects.
 func Decode(body hcl.Body, ctx *hcl.EvalContext) (*Config, hcl.Diagnostics) {
-	c := &Config{}
+	c := &Config{body: body}
 	diags := gohcl.DecodeBody(body, ctx, c)
 	if diags.HasErrors() {
 		return nil, diags
@@ -203,11 +212,7 @@ func Open(c *Config, name string, env rest.Env) (sink.App, error) {
 		Timeout:  time.Minute,
 		Idle:     concurrent,
 	}
-	if token := c.Token; token != "" {
-		options.Token = func() (string, error) { return token, nil }
-	} else {
-		options.OAuth = &rest.OAuth{Path: tokenPath, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Refresh: c.RefreshToken}
-	}
+	options.Credentials, options.Renew = c.credentials(), rest.Again(env, c.body, Decode, (*Config).credentials)
 	if err := c.settings.Apply(&options); err != nil {
 		return nil, fmt.Errorf("open app %s: %w", name, err)
 	}
@@ -267,7 +272,7 @@ func (a *app) call(ctx context.Context, r rest.Request) error {
 	confirmation, second := a.client.Do(ctx, again)
 	switch {
 	case confirmation.Status == http.StatusUnauthorized:
-		return sink.Halt(fmt.Errorf("app %s: %w (%w); give a valid one in its secret block and restart", a.name, errToken, err))
+		return sink.Halt(fmt.Errorf("app %s: %w (%w); put a valid one where its secret block reads it (a file or command is read again, an environment variable when penstock starts)", a.name, errToken, err))
 	case second == nil:
 		return sink.RetryAfter(err, time.Second)
 	}

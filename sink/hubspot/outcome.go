@@ -31,6 +31,9 @@ func shouldRetry(r rest.Request, response rest.Response) error {
 	}
 	switch response.Status {
 	case http.StatusTooManyRequests:
+		if f.policy() == "SECONDLY" {
+			return sink.RetryAfter(&searchLimit{whole}, pick(time.Second))
+		}
 		return sink.RetryAfter(whole, pick(f.pause(response.Header, time.Now())))
 	case http.StatusLocked: // "wait at least 2 seconds"
 		return sink.RetryAfter(whole, max(pick(2*time.Second), 2*time.Second))

@@ -9,9 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+
 	"github.com/penstock-cdc/penstock/simulator"
 	lookalike "github.com/penstock-cdc/penstock/simulator/hubspot"
 	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/sink/hubspot"
 	"github.com/penstock-cdc/penstock/sink/rest"
 )
 
@@ -162,6 +166,32 @@ func TestDailyLimitWaitsForAMidnight(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "DAILY") {
 		t.Errorf("%v does not say which limit", err)
+	}
+}
+
+// TestTokenComesBack: a token that is refused is read again where its secret block reads it, and the app goes on by itself.
+func TestTokenComesBack(t *testing.T) {
+	a := open(t, "", simulator.Options{Token: "new"})
+	stored := "old"
+	settings := func() (*hcl.EvalContext, error) {
+		return &hcl.EvalContext{Variables: map[string]cty.Value{"token": cty.StringVal(stored)}}, nil
+	}
+	ctx, _ := settings()
+	c, diags := hubspot.Decode(body(t, fmt.Sprintf("token = token\nbase_url = %q", a.url)), ctx)
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	app, err := hubspot.Open(c, "crm", rest.Env{Settings: settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored = "new"
+	if err := app.Ping(t.Context()); err != nil {
+		t.Errorf("with a token that is good by now: %v", err)
+	}
+	stored = "newer"
+	if _, err := app.Push(t.Context(), "contacts", sink.Upsert, []sink.Change{contact("1")}); err != nil {
+		t.Errorf("a token that works is read again: %v", err)
 	}
 }
 

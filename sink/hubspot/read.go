@@ -2,10 +2,12 @@ package hubspot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/rest"
@@ -181,17 +183,42 @@ func (a *app) find(ctx context.Context, object, field string, values, names []st
 
 // searchPage makes one search, at the pace that searches have of their own.
 func (a *app) searchPage(ctx context.Context, object string, s search, about int) (answer reply, err error) {
-	if err := a.search.Wait(ctx); err != nil {
-		return answer, fmt.Errorf("search %s: %w", object, err)
+	for try := 1; ; try++ {
+		if err := a.search.Wait(ctx); err != nil {
+			return answer, fmt.Errorf("search %s: %w", object, err)
+		}
+		err := a.call(ctx, rest.Request{
+			Method: http.MethodPost, Path: a.path("objects", object) + "/search",
+			Template: a.path("objects", "{object}") + "/search", Body: s, Into: &answer, Records: about,
+		})
+		if err == nil {
+			return answer, nil
+		}
+		var full *searchLimit
+		var retry *sink.RetryError
+		if !errors.As(err, &full) || !errors.As(err, &retry) || retry.After > searchWait || try == searchTries {
+			return answer, fmt.Errorf("search %s: %w", object, err)
+		}
+		// The limit of searches is the account's and apart from that of other calls: those need not wait.
+		timer := time.NewTimer(retry.After)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return answer, fmt.Errorf("search %s: %w", object, ctx.Err())
+		case <-timer.C:
+		}
 	}
-	if err := a.call(ctx, rest.Request{
-		Method: http.MethodPost, Path: a.path("objects", object) + "/search",
-		Template: a.path("objects", "{object}") + "/search", Body: s, Into: &answer, Records: about,
-	}); err != nil {
-		return answer, fmt.Errorf("search %s: %w", object, err)
-	}
-	return answer, nil
 }
+
+// searchTries is how often a search is made that others' searches leave no room for, searchWait how long it waits at most
+// before each.
+const (
+	searchTries = 10
+	searchWait  = 2 * time.Second
+)
+
+// searchLimit is the refusal of a call since there were too many searches in a second.
+type searchLimit struct{ plain }
 
 func records(results []result, names []string) []sink.Record {
 	list := make([]sink.Record, 0, len(results))

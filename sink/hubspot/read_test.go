@@ -1,6 +1,10 @@
 package hubspot_test
 
 import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +16,7 @@ import (
 	lookalike "github.com/penstock-cdc/penstock/simulator/hubspot"
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/hubspot"
+	"github.com/penstock-cdc/penstock/sink/rest"
 )
 
 const people = properties + `
@@ -69,6 +74,30 @@ func TestRead(t *testing.T) {
 	}
 	if _, err := reader.Read(t.Context(), "contacts", "nonsense", []string{"1"}, nil); err == nil {
 		t.Error("read by a property that is not there")
+	}
+}
+
+// TestSearchLimitIsApart: searches that come too fast for the account wait by themselves; other calls are not told to.
+func TestSearchLimitIsApart(t *testing.T) {
+	calls := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodGet:
+			_, _ = io.WriteString(w, `{"name":"domain","hasUniqueValue":false}`)
+		case calls == 0:
+			calls++
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = io.WriteString(w, `{"category":"RATE_LIMITS","policyName":"SECONDLY"}`)
+		default:
+			calls++
+			_, _ = io.WriteString(w, `{"total":1,"results":[{"id":"4","properties":{"domain":"example.com"}}]}`)
+		}
+	}))
+	defer server.Close()
+	reader := connect(t, fmt.Sprintf("token = \"t\"\nbase_url = %q", server.URL), rest.Env{}).(sink.Reader)
+	got, err := reader.Read(t.Context(), "companies", "domain", []string{"example.com"}, []string{"domain"})
+	if err != nil || len(got) != 1 || calls != 2 {
+		t.Errorf("%d calls, %+v, %v", calls, got, err)
 	}
 }
 

@@ -26,11 +26,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/hashicorp/hcl/v2"
 )
 
 // Env is what the process gives every app alike. The zero value works.
@@ -42,6 +46,8 @@ type Env struct {
 	RootCAs *x509.CertPool
 	// Vault keeps OAuth tokens; apps without OAuth need none.
 	Vault Vault
+	// Settings is what the settings of blocks may use, with the secrets read again; nil: they can't be.
+	Settings func() (*hcl.EvalContext, error)
 }
 
 // Call is one finished call, for metrics. It has no values.
@@ -60,10 +66,10 @@ type Options struct {
 	Env
 	App     string // the app's name in the configuration
 	BaseURL string // https://api.example.com, perhaps with a path
-	// Token gives the bearer token of each call; nil: none is sent.
-	Token func() (string, error)
-	// OAuth gives the tokens instead. A call that is answered 401 is made once more, with a new token.
-	OAuth *OAuth
+	// Credentials of each call. With OAuth a call that is answered 401 is made once more, with a new token.
+	Credentials Credentials
+	// Renew reads the credentials again where they came from, once the app refuses them; nil: that can't be.
+	Renew func() (Credentials, error)
 	// Proxy is used instead of what HTTPS_PROXY and NO_PROXY say.
 	Proxy *url.URL
 	// Compress is the size from which bodies are sent compressed (gzip); 0: never. Answers may always be.
@@ -120,7 +126,11 @@ type Client struct {
 	options Options
 	base    *url.URL
 	http    *http.Client
+
+	mu      sync.Mutex
+	current Credentials
 	tokens  *authority // nil: no OAuth
+	renewed time.Time  // when the credentials were last read again
 }
 
 // New makes a client. It opens no connection.
@@ -155,16 +165,16 @@ func New(o Options) (*Client, error) {
 		IdleConnTimeout:       55 * time.Second, // below the 60 s at which common load balancers cut
 		ExpectContinueTimeout: time.Second,
 	}
-	c := &Client{options: o, base: base, http: &http.Client{
+	c := &Client{options: o, base: base, current: o.Credentials, http: &http.Client{
 		Transport: transport,
 		// The token must not go to a host that nobody configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	if o.OAuth != nil {
+	if oauth := o.Credentials.OAuth; oauth != nil {
 		if o.Vault == nil {
 			return nil, errors.New("there is no place for OAuth tokens")
 		}
-		c.tokens = newAuthority(*o.OAuth, o.App, o.Vault)
+		c.tokens = newAuthority(*oauth, o.App, o.Vault)
 		c.tokens.ask = c.ask
 	}
 	return c, nil
@@ -202,17 +212,20 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if c.tokens == nil {
-		token := ""
-		if c.options.Token != nil {
-			var err error
-			if token, err = c.options.Token(); err != nil {
-				return Response{}, fmt.Errorf("%s: get token: %w", r.Name(), err)
-			}
-		}
-		return c.do(ctx, r, token)
+	return c.authorized(ctx, r)
+}
+
+// as makes a call with these credentials.
+func (c *Client) as(ctx context.Context, r Request, used Credentials, tokens *authority) (Response, error) {
+	if len(used.Header) > 0 {
+		all := used.Header.Clone()
+		maps.Copy(all, r.Header)
+		r.Header = all
 	}
-	token, err := c.tokens.access(ctx, "")
+	if tokens == nil {
+		return c.do(ctx, r, used.Token)
+	}
+	token, err := tokens.access(ctx, "")
 	if err != nil {
 		return Response{}, fmt.Errorf("%s: %w", r.Name(), err)
 	}
@@ -220,7 +233,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	if response.Status != http.StatusUnauthorized {
 		return response, err
 	}
-	renewed, problem := c.tokens.access(ctx, token)
+	renewed, problem := tokens.access(ctx, token)
 	if problem != nil {
 		return response, fmt.Errorf("%s: %w", r.Name(), problem)
 	}
@@ -267,16 +280,16 @@ func (c *Client) timed(request *http.Request, r Request) (Response, error) {
 }
 
 // ask calls the token endpoint. It fails only where there was no answer that could be read.
-func (c *Client) ask(ctx context.Context, form url.Values) (Response, error) {
+func (c *Client) ask(ctx context.Context, o OAuth, form url.Values) (Response, error) {
 	r := Request{
-		Method: http.MethodPost, Path: c.options.OAuth.Path, Body: Form(form.Encode()),
+		Method: http.MethodPost, Path: o.Path, Body: Form(form.Encode()),
 		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
 	}
 	request, err := c.request(ctx, r, "")
 	if err != nil {
 		return Response{}, fmt.Errorf("%s: %w", r.Name(), err)
 	}
-	if o := c.options.OAuth; o.Basic {
+	if o.Basic {
 		request.SetBasicAuth(url.QueryEscape(o.ClientID), url.QueryEscape(o.ClientSecret)) // RFC 6749, 2.3.1
 	}
 	response, err := c.timed(request, r)

@@ -69,8 +69,8 @@ func (c *Client) refused(r Request, response Response) error {
 	case status/100 == 3:
 		return fmt.Errorf("%w: the app redirects to another address%s; set base_url to it if it is right", err, redirect(response.Header))
 	case status >= 500 || status == http.StatusRequestTimeout:
-		if wait, ok := RetryAfter(response.Header, time.Now()); ok && !r.Writes {
-			return sink.RetryAfter(err, wait)
+		if wait, ok := RetryAfter(response.Header, time.Now()); ok {
+			err = sink.RetryAfter(err, wait) // of a write: when to ask what became of it
 		}
 		return r.lost(err)
 	}

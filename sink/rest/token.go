@@ -53,7 +53,7 @@ type authority struct {
 	app    string
 	vault  Vault
 	origin string
-	ask    func(ctx context.Context, form url.Values) (Response, error)
+	ask    func(ctx context.Context, o OAuth, form url.Values) (Response, error)
 
 	mu     sync.Mutex // held while the token is renewed: all calls wait for that
 	tokens Tokens
@@ -102,13 +102,13 @@ func (a *authority) renew(ctx context.Context, t Tokens) (Tokens, error) {
 		form.Set("client_id", a.o.ClientID)
 		form.Set("client_secret", a.o.ClientSecret)
 	}
-	response, err := a.ask(ctx, form)
+	response, err := a.ask(ctx, a.o, form)
 	if err != nil {
 		return t, err
 	}
 	switch response.Status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
-		return t, sink.Halt(fmt.Errorf("status %d: the app refuses the refresh token or the client's credentials; authorise again, put the new refresh token in its secret block and restart", response.Status))
+		return t, sink.Halt(fmt.Errorf("status %d: the app refuses the refresh token or the client's credentials; authorise again, put the new refresh token where its secret block reads it (a file or command is read again, an environment variable when penstock starts)", response.Status))
 	}
 	if response.Status/100 != 2 {
 		err := fmt.Errorf("status %d", response.Status)

@@ -78,8 +78,8 @@ func (b *bank) token(w http.ResponseWriter, r *http.Request) {
 
 func (b *bank) client(t *testing.T, dir, refresh string, change ...func(*rest.Options)) *rest.Client {
 	return client(t, b.URL, append(change, func(o *rest.Options) {
-		o.Token, o.Vault = nil, rest.Files(dir)
-		o.OAuth = &rest.OAuth{Path: "/token", ClientID: "id", ClientSecret: secret, Refresh: refresh, Basic: strings.HasSuffix(dir, "basic")}
+		o.Vault = rest.Files(dir)
+		o.Credentials = rest.Credentials{OAuth: &rest.OAuth{Path: "/token", ClientID: "id", ClientSecret: secret, Refresh: refresh, Basic: strings.HasSuffix(dir, "basic")}}
 	})...)
 }
 
