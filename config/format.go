@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -11,21 +12,35 @@ import (
 // Format returns a configuration file's text in the canonical layout: two spaces a
 // level, equal signs, comments and the braces of one-line blocks aligned in adjacent
 // lines, at most one empty line in a row, lines ended by a line feed. Tokens and comments
-// are kept as they are, so its meaning is the same. A file that does not parse has no
-// layout: the diagnostics say why.
+// are kept as they are, so its meaning is the same; a file of which that can't be had stays
+// as it is. A file that does not parse has no layout: the diagnostics say why.
 func Format(name string, text []byte) ([]byte, hcl.Diagnostics) {
 	if _, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos); diags.HasErrors() {
 		return nil, diags
 	}
-	text = hclwrite.Format(append(text[:len(text):len(text)], '\n'))
-	tokens, diags := hclsyntax.LexConfig(text, name, hcl.InitialPos)
-	if diags.HasErrors() {
-		return nil, diags
-	}
-	e := &edits{text: text}
+	laid := hclwrite.Format(append(text[:len(text):len(text)], '\n'))
+	tokens, _ := hclsyntax.LexConfig(laid, name, hcl.InitialPos)
+	e := &edits{text: laid}
 	e.align(tokens)
 	e.newlines(tokens)
-	return bytes.TrimLeft(e.apply(), "\n"), nil
+	out := bytes.TrimLeft(e.apply(), "\n")
+	if !slices.Equal(words(text), words(out)) {
+		return text, nil // hclwrite makes the number 0.0 of 0 .0
+	}
+	return out, nil
+}
+
+// words are the tokens that a text's meaning is in.
+func words(text []byte) (out []string) {
+	tokens, _ := hclsyntax.LexConfig(text, "", hcl.InitialPos)
+	for _, t := range tokens {
+		switch t.Type {
+		case hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenEOF:
+		default:
+			out = append(out, string(t.Bytes))
+		}
+	}
+	return out
 }
 
 // edits are replacements in a text, by the offset at which they begin.
