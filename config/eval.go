@@ -214,6 +214,9 @@ func (p *Project) secretNames() (names []string) {
 	return names
 }
 
+// HasSecret tells whether there is a secret block of a name.
+func (p *Project) HasSecret(name string) bool { return p.secret(name) != nil }
+
 // Secret returns what a secret is worth.
 func (p *Project) Secret(name string) (string, error) {
 	s := p.secret(name)

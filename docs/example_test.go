@@ -194,19 +194,34 @@ func validate(t *testing.T, env []string, kind string, args ...string) {
 	}
 }
 
-// TestProjects validates the projects of examples/ as they are.
+// TestProjects validates the projects of examples/ as they are, and runs their tests with nothing set in the environment.
 func TestProjects(t *testing.T) {
-	dirs, err := filepath.Glob(filepath.Join(root, "examples/*/*.hcl"))
-	if err != nil || len(dirs) == 0 {
-		t.Fatalf("examples: %v, %v", dirs, err)
+	locks, err := filepath.Glob(filepath.Join(root, "examples/*/schema.lock.json"))
+	if err != nil || len(locks) < 5 {
+		t.Fatalf("examples: %v, %v", locks, err)
 	}
-	for _, file := range dirs {
-		validate(t, []string{"SHOP_URL=postgres://shop@127.0.0.1/shop", "HUBSPOT_TOKEN=token"}, "", filepath.Dir(file))
-		if out, _, code, err := binary.Output(nil, "fmt", "--check", filepath.Dir(file)); err != nil || code != 0 {
+	for _, lock := range locks {
+		dir := filepath.Dir(lock)
+		validate(t, []string{"SHOP_URL=postgres://shop@127.0.0.1/shop", "ERP_URL=mysql://erp@127.0.0.1/", "HUBSPOT_TOKEN=token", "LIST_KEY=key"}, "", dir)
+		if out, _, code, err := binary.Output(nil, "fmt", "--check", dir); err != nil || code != 0 {
 			t.Errorf("penstock fmt has something to do in %s: %v", out, err)
 		}
-		if out, problems, code, err := binary.Output(nil, "test", filepath.Dir(file)); err != nil || code != 0 || !strings.Contains(out, "ok  ") {
+		if out, problems, code, err := binary.Output(nil, "test", dir); err != nil || code != 0 || !strings.Contains(out, "ok  ") {
 			t.Errorf("test ends with %d, %v:\n%s%s", code, err, out, problems)
+		}
+	}
+}
+
+// TestTour finds every example in the tour.
+func TestTour(t *testing.T) {
+	tour := one(t, "docs/tour.md").text
+	entries, err := os.ReadDir(filepath.Join(root, "examples"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() && !strings.Contains(tour, ": `examples/"+e.Name()+"`\n") {
+			t.Errorf("docs/tour.md does not go through examples/%s", e.Name())
 		}
 	}
 }

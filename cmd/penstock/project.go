@@ -26,9 +26,10 @@ type project struct {
 	*config.Project
 	sources map[string]database
 	apps    map[string]sink.App
-	tables  map[string][]*change.Table   // by source, once described
-	objects map[string]*transform.Object // by app.object, once described
-	lock    *schema.Lock                 // that the pipelines are checked against; nil: what is there now
+	tables  map[string][]*change.Table        // by source, once described
+	objects map[string]*transform.Object      // by app.object, once described
+	lock    *schema.Lock                      // that the pipelines are checked against; nil: what is there now
+	secret  func(name string) (string, error) // what a secret is worth that a row expression uses
 	diags   hcl.Diagnostics
 	// compiled tells whether every pipeline was checked against its table and its app.
 	compiled bool
@@ -46,8 +47,17 @@ func (c *cli) load(dir string) *project { return c.loadAs(dir, true) }
 func (c *cli) loadAs(dir string, environment bool) *project {
 	cfg, diags := config.Load(dir, c.input)
 	p := &project{Project: cfg, sources: map[string]database{}, apps: map[string]sink.App{}, tables: map[string][]*change.Table{}, objects: map[string]*transform.Object{}, diags: diags, requests: ops.NewRequests()}
+	p.secret = cfg.Secret
 	if environment {
 		p.diags = append(p.diags, cfg.CheckSecrets()...)
+	} else {
+		p.secret = func(name string) (string, error) {
+			s, err := cfg.Secret(name)
+			if err != nil && cfg.HasSecret(name) {
+				return "not-set", nil
+			}
+			return s, err
+		}
 	}
 	p.diags = append(p.diags, cfg.CheckSensitive()...)
 	settings := func(placeholder string) *hcl.EvalContext {
@@ -327,7 +337,7 @@ func (p *project) compile(ctx context.Context, ask objects, known func(pipeline,
 
 // env is what the row expressions of the project may refer to.
 func (p *project) env(pipe *config.Pipeline) transform.Env {
-	env := transform.Env{Files: p.Files(), Vars: p.Vars, Locals: p.Locals, Each: pipe.Each, Functions: p.Functions, Secret: p.Secret}
+	env := transform.Env{Files: p.Files(), Vars: p.Vars, Locals: p.Locals, Each: pipe.Each, Functions: p.Functions, Secret: p.secret}
 	for i := range pipe.Parents {
 		if of := p.pipeline(pipe.Parents[i].Pipeline); of != nil {
 			if table := p.table(of); table != nil {
