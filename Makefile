@@ -50,7 +50,7 @@ FUZZTIME ?= 1m
 FUZZ     ?= .
 fuzz: ## every fuzz target for FUZZTIME (1m), or those that FUZZ matches: make fuzz FUZZ=transform FUZZTIME=1h
 	@git grep -o 'func Fuzz[A-Za-z0-9]*' -- '*_test.go' | sed 's|\(.*\)/[^/]*:func |\1 |' | grep -e '$(FUZZ)' | while read -r folder name; do \
-		echo "$$folder $$name"; $(GO) test "./$$folder" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) || exit 1; done
+		echo "$$folder $$name"; $(GO) test "./$$folder" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x || exit 1; done
 
 integration: ## the scenarios on real databases and a real broker alone
 	$(SERVICES) run -- $(GO) test -count 1 -timeout 24m ./integration/...
