@@ -17,7 +17,7 @@ func TestCallsNeverWaitForAReader(t *testing.T) {
 		var got []calledApp
 		go func() {
 			defer close(done)
-			err := taps.show(t.Context(), "crm", calledBuffer+2, func() error { return nil }, func(c calledApp) error {
+			err := taps.show(t.Context(), "crm", tapBuffer+2, func() error { return nil }, func(c calledApp) error {
 				<-release
 				got = append(got, c)
 				return nil
@@ -31,15 +31,15 @@ func TestCallsNeverWaitForAReader(t *testing.T) {
 		call := rest.Call{App: "crm", Method: "POST", Path: "/people/{id}", Status: 200, Duration: 1500 * time.Microsecond, Records: 3, ID: "r"}
 		taps.add(call)
 		synctest.Wait() // the reader has it and stands
-		for range calledBuffer + 5 {
+		for range tapBuffer + 5 {
 			taps.add(call)
 		}
 		close(release)
 		synctest.Wait()
 		taps.add(call)
 		<-done
-		if len(got) != calledBuffer+2 || len(taps.taps) != 0 {
-			t.Fatalf("got %d calls, %d taps are left", len(got), len(taps.taps))
+		if len(got) != tapBuffer+2 || len(taps.taps.all) != 0 {
+			t.Fatalf("got %d calls, %d taps are left", len(got), len(taps.taps.all))
 		}
 		want := calledApp{"call", got[0].Time, "crm", "POST", "/people/{id}", 200, 1.5, 3, "r", 0}
 		if got[0] != want {

@@ -193,7 +193,7 @@ func (rt *plant) openEngine(ctx context.Context, live bool) error {
 	}
 	rt.programs = programs
 	rt.topics = map[string]string{}
-	opts := sink.Options{Store: rt.store, Apps: rt.apps, Log: slog.Default(), Failpoint: failpoint,
+	opts := sink.Options{Store: rt.store, Apps: rt.apps, Log: slog.Default(), Failpoint: failpoint, OnEdit: rt.edits.add,
 		History:    sink.HistoryOptions{Keep: rt.State.History.Keep, Bytes: rt.State.History.MaxSize},
 		Quarantine: sink.QuarantineOptions{Age: rt.State.Quarantine.MaxAge, Records: rt.State.Quarantine.MaxRecords}}
 	for _, pipe := range rt.Pipelines {

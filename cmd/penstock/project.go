@@ -36,6 +36,7 @@ type project struct {
 
 	requests *ops.Requests // the calls to the apps
 	taps     callTaps      // who looks at them
+	edits    editTaps      // who looks at what people do in the apps
 }
 
 // load reads a project and all that can be known of it without a network. Its

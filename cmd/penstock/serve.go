@@ -113,6 +113,21 @@ func (rt *plant) control() http.Handler {
 			return out.Flush()
 		})
 	})
+	mux.HandleFunc("GET /edits", func(w http.ResponseWriter, r *http.Request) {
+		if rt.engine == nil {
+			control.Refuse(w, http.StatusUnprocessableEntity, errors.New("penstock capture reads no apps: ask where penstock sink runs"))
+			return
+		}
+		q := r.URL.Query()
+		limit, _ := strconv.Atoi(q.Get("limit"))
+		out := http.NewResponseController(w)
+		_ = rt.showEdits(r.Context(), q.Get("pipeline"), limit, q.Get("pii") == "true", out.Flush, func(e editShown) error { // an error: the reader is gone
+			if err := json.NewEncoder(w).Encode(e); err != nil {
+				return err
+			}
+			return out.Flush()
+		})
+	})
 	return mux
 }
 

@@ -31,11 +31,11 @@ type tapped struct {
 }
 
 func (c *cli) tapCommand() *cobra.Command {
-	var fromStart, verbose, calls bool
+	var fromStart, verbose, calls, edits, pii bool
 	var limit int
 	cmd := &cobra.Command{
 		Use: "tap [TOPIC] [DIR]", Short: "Events as they pass, one envelope a line", Args: cobra.MaximumNArgs(2),
-		Long: "Print the stream's events as they pass, one envelope a line, until stopped.\nTOPIC may be a topic or the beginning of several (shop.public.); without it, all tables of the project are shown.\nThe rows' values are printed: mind who sees them.\n\nWith --calls the calls to apps are shown instead, as they end, to APP or to all: tap --calls [APP] [DIR]. No values are in them.",
+		Long: "Print the stream's events as they pass, one envelope a line, until stopped.\nTOPIC may be a topic or the beginning of several (shop.public.); without it, all tables of the project are shown.\nThe rows' values are printed: mind who sees them.\n\nWith --calls the calls to apps are shown instead, as they end, to APP or to all: tap --calls [APP] [DIR]. No values are in them.\n\nWith --edits it is what people did in the apps to fields and records of ours, as `verify` finds it, of PIPELINE or of all: tap --edits [PIPELINE] [DIR].",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			topic, dir := "", "."
 			switch {
@@ -46,10 +46,16 @@ func (c *cli) tapCommand() *cobra.Command {
 			case len(args) == 1:
 				topic = args[0]
 			}
-			if calls {
-				if fromStart || verbose {
-					return &exit{exitUsage, errors.New("--from-start and --headers are of events, not of --calls")}
-				}
+			switch {
+			case (calls || edits) && (fromStart || verbose):
+				return &exit{exitUsage, errors.New("--from-start and --headers are of events, not of --calls and --edits")}
+			case calls && edits:
+				return &exit{exitUsage, errors.New("--calls or --edits: look at one, in two terminals at both")}
+			case pii && !edits:
+				return &exit{exitUsage, errors.New("--pii is of --edits: events are shown with all values, calls with none")}
+			case edits:
+				return c.tapEdits(cmd.Context(), dir, topic, limit, pii)
+			case calls:
 				return c.tapCalls(cmd.Context(), dir, topic, limit)
 			}
 			return c.tapFolder(cmd.Context(), dir, topic, fromStart, limit, verbose)
@@ -58,6 +64,8 @@ func (c *cli) tapCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&fromStart, "from-start", false, "begin with what the stream has")
 	cmd.Flags().BoolVar(&verbose, "headers", false, "topic, partition, offset, key and headers too")
 	cmd.Flags().BoolVar(&calls, "calls", false, "the calls to apps instead")
+	cmd.Flags().BoolVar(&edits, "edits", false, "the edits found in the apps instead")
+	cmd.Flags().BoolVar(&pii, "pii", false, "with --edits: the values of personal data too")
 	cmd.Flags().IntVar(&limit, "limit", 0, "end after so many (0: never)")
 	return cmd
 }
