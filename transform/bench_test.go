@@ -175,3 +175,20 @@ func BenchmarkCty12(b *testing.B) {
 		once()
 	}
 }
+
+// TestAllocations holds the hot path to the allocations of docs/performance.md, which do not depend on the machine.
+func TestAllocations(t *testing.T) {
+	table := customers(false)
+	for _, tt := range []struct {
+		name, src string
+		most      float64
+	}{{"12 fields cleaned", twelveCleaned, 12}, {"12 fields copied", twelveCopied, 0}} {
+		w := mustCompile(t, tt.src, table, nil).NewWorker()
+		e := event(table, change.Update, nil, customer(table, nil))
+		var res Result
+		w.Eval(e, &res) // the phone number is cached from now on
+		if n := testing.AllocsPerRun(200, func() { w.Eval(e, &res) }); n > tt.most {
+			t.Errorf("%s: %v allocations, at most %v", tt.name, n, tt.most)
+		}
+	}
+}
