@@ -106,3 +106,29 @@ func fraction(d *apd.Decimal) int {
 	r.Reduce(d)
 	return max(0, int(-r.Exponent))
 }
+
+// alwaysFails warns of what rejects each row for which it is computed.
+func (c *checker) alwaysFails(rng hcl.Range, reason string) {
+	if text := reasons[reason]; text != "" && c.tried == 0 {
+		c.warnf("W0309", rng, "Always fails", "Whenever this is computed the row is rejected as %s: %s.", reason, text)
+	}
+}
+
+// isZero tells whether a number is the constant 0.
+func (c *checker) isZero(n *node) bool {
+	if !n.isConst() {
+		return false
+	}
+	switch n.typ.base {
+	case integer:
+		i, ok := n.val.int()
+		return ok && i == 0
+	case decimal:
+		d, ok := c.scratch.decimal(n.val)
+		return ok && d.IsZero() && d.Form == apd.Finite
+	case float:
+		f, ok := n.val.float()
+		return ok && f == 0
+	}
+	return false
+}

@@ -26,6 +26,7 @@ type checker struct {
 	inlining []string // functions that are being put in place
 	inlined  int
 	secretOK bool // a secret may stand here
+	tried    int  // within so many calls of try()
 	unfolded bool // constants are left to run time: tests compare both
 }
 
@@ -353,6 +354,10 @@ func (c *checker) fold(n *node) *node {
 	if n.kind == call && n.fn.reads || c.unfolded {
 		return n
 	}
+	if n.kind == binary && (n.op == opDiv || n.op == opMod) && c.isZero(n.kids[1]) {
+		c.alwaysFails(n.rng, "division_by_zero")
+		return n
+	}
 	for _, k := range n.kids {
 		if !k.isConst() {
 			return n
@@ -361,6 +366,7 @@ func (c *checker) fold(n *node) *node {
 	v := compile(n)(c.scratch)
 	c.scratch.fail = failure{}
 	if v.kind == failed {
+		c.alwaysFails(n.rng, v.s)
 		return n
 	}
 	t := n.typ

@@ -174,6 +174,10 @@ func (c *checker) call(e *hclsyntax.FunctionCallExpr) *node {
 	}
 	args := make([]*node, len(e.Args))
 	bad := false
+	if f.catch {
+		c.tried++
+		defer func() { c.tried-- }()
+	}
 	for i, a := range e.Args {
 		c.secretOK = len(f.params) > 0 && f.params[min(i, len(f.params)-1)].secret
 		args[i] = c.expr(a)
