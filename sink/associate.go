@@ -176,6 +176,15 @@ func (u *unit) linked(r *rec, it *item) (int64, error) {
 			continue
 		}
 		s.Sent[of.field], r.dirtySh = v, true
+		others := &state.Reference{Record: s.ID, Name: of.Name}
+		if !v.IsNull() {
+			others.Key = []byte(v.Text())
+		}
+		if r.pd == nil { // else the newer one may have one of its own
+			if err := u.tx.DeleteOtherReferences(p.id, others); err != nil {
+				return 0, err
+			}
+		}
 		for _, t := range it.ties {
 			if t.parent != n {
 				continue

@@ -138,32 +138,36 @@ func (p *Pipeline) parentOf(ref *state.Reference) *parent {
 func (u *unit) awaited(ref *state.Reference, s *state.Shadow, loading bool) (bool, error) {
 	r, of := u.recs[ref.Record], u.p.parentOf(ref)
 	if r == nil || of == nil {
-		return true, u.tx.DeleteReference(u.p.id, ref.Record, ref.Name)
+		return true, u.tx.DeleteReference(u.p.id, ref)
 	}
 	if r.fl != nil {
 		return false, nil
 	}
 	there := s != nil && s.Standing == state.InApp
-	until := state.Settled
+	named := u.p.named(r, of)
+	waits := r.pd != nil && r.pd.Queue == state.Waiting && !u.moving(r.sh.ID) && named.Text() == string(ref.Key)
+	due := ref.Due
+	ref.Due = state.Settled
 	var err error
-	switch waits := r.pd != nil && r.pd.Queue == state.Waiting && !u.moving(r.sh.ID); {
+	switch {
 	case waits && there:
 		u.unpark(r)
-	case waits && (s == nil || !hopeless(s)) && (ref.Due == 0 || s != nil || loading):
-		until = u.now + max(time.Second, of.Wait).Milliseconds() // it is on its way
+	case waits && (s == nil || !hopeless(s)) && (due == 0 || s != nil || loading): // it is on its way
+		ref.Due = u.now + max(time.Second, of.Wait).Milliseconds()
+		err = u.tx.DeleteReference(u.p.id, ref) // else the earlier one would stay
 	case waits:
 		err = u.giveUpParent(r, of, s)
+	case r.sh.Rejected:
+		if there {
+			err = u.relist(r, of, ref, s)
+		}
+	case !named.IsUnchanged() && named.Text() != string(ref.Key):
+		return true, u.tx.DeleteReference(u.p.id, ref) // it names another one by now
 	case there:
 		err = u.relink(r, of, ref, s)
 	}
 	if err != nil {
 		return false, err
-	}
-	ref.Due = until
-	if until != state.Settled { // else the earlier one would stay
-		if err := u.tx.DeleteReference(u.p.id, ref.Record, ref.Name); err != nil {
-			return false, err
-		}
 	}
 	return true, u.tx.PutReference(u.p.id, ref)
 }
@@ -179,27 +183,34 @@ func (u *unit) giveUpParent(r *rec, of *parent, s *state.Shadow) error {
 	return u.list(r, w, code, message)
 }
 
-// relink has a record associated with the record that the app has for its parent now.
-func (u *unit) relink(r *rec, of *parent, ref *state.Reference, s *state.Shadow) error {
-	key := change.OfString(string(ref.Key))
-	if r.sh.Rejected {
-		q, err := u.tx.QuarantineByRecord(u.p.id, r.sh.ID)
+// relist takes in what was listed for want of a parent that is there now.
+func (u *unit) relist(r *rec, of *parent, ref *state.Reference, s *state.Shadow) error {
+	q, err := u.tx.QuarantineByRecord(u.p.id, r.sh.ID)
+	if err != nil || q == nil {
+		return err
+	}
+	mine := (q.Code == parentMissing || q.Code == parentGone) && u.p.remap(q.Layout, q.Request)[of.field].Text() == string(ref.Key)
+	switch {
+	case !mine && u.p.named(r, of).Text() == string(ref.Key): // it is listed for something else, and is in the app as it was before
+		return u.relink(r, of, ref, s)
+	case !mine:
+		return nil
+	case len(q.Event) > 0:
+		t, err := u.anew(q.Event, q.Partition)
 		if err != nil {
 			return err
 		}
-		if q != nil && (q.Code == parentMissing || q.Code == parentGone) {
-			if len(q.Event) > 0 {
-				t, err := u.anew(q.Event, q.Partition)
-				if err != nil {
-					return err
-				}
-				return u.retake(r, q, t)
-			}
-			if err := u.supersedeQuarantine(r); err != nil {
-				return err
-			}
-		}
+		return u.retake(r, q, t)
 	}
+	if err := u.supersedeQuarantine(r); err != nil {
+		return err
+	}
+	return u.relink(r, of, ref, s)
+}
+
+// relink has a record associated with the record that the app has for its parent now.
+func (u *unit) relink(r *rec, of *parent, ref *state.Reference, s *state.Shadow) error {
+	key := change.OfString(string(ref.Key))
 	n := 0
 	for _, l := range r.sh.Links {
 		if l.Name == of.Name {

@@ -166,9 +166,6 @@ func (u *unit) refer(r *rec, found []map[string]*state.Shadow) (waits bool, err 
 			return false, err
 		}
 		if v.IsNull() {
-			if err := u.tx.DeleteReference(u.p.id, r.sh.ID, of.Name); err != nil {
-				return false, err
-			}
 			continue
 		}
 		ref := &state.Reference{Record: r.sh.ID, Name: of.Name, Parent: of.of.id, Key: []byte(v.Text()), Due: state.Settled}
@@ -199,6 +196,20 @@ func (u *unit) refer(r *rec, found []map[string]*state.Shadow) (waits bool, err 
 	u.p.arrived.Store(true) // when the first is due is another time now
 	u.parked = true
 	return true, nil
+}
+
+// named returns the key that a record names as a parent, as far as it is known: by what is wanted of it, else by what it is
+// associated with.
+func (p *Pipeline) named(r *rec, of *parent) change.Value {
+	if r.pd != nil && r.pd.Want == state.Put {
+		if v := p.remap(r.pd.Layout, r.pd.Fields)[of.field]; !v.IsUnchanged() {
+			return v
+		}
+	}
+	if of.field < len(r.sh.Sent) {
+		return r.sh.Sent[of.field]
+	}
+	return change.Of(change.Unchanged, "")
 }
 
 // linkTo returns the app's id in the link to a parent, "" for none.

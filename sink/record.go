@@ -287,7 +287,7 @@ func (u *unit) removed(r *rec, it *item) error {
 	if err := u.gaveUp(r, change.Value{}); err != nil {
 		return err
 	}
-	if len(u.p.parents) > 0 && r.pd == nil {
+	if len(u.p.parents) > 0 && r.pd == nil && !s.Rejected { // else its row waits for a parent yet, or is listed for it
 		if err := u.tx.DeleteReferences(u.p.id, s.ID); err != nil {
 			return err
 		}

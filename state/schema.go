@@ -43,7 +43,7 @@ CREATE TABLE forgotten (pipeline INTEGER NOT NULL, hash BLOB NOT NULL, time INTE
 CREATE TABLE verify (pipeline INTEGER PRIMARY KEY, body BLOB NOT NULL);
 `, `
 CREATE TABLE reference (pipeline INTEGER NOT NULL, record INTEGER NOT NULL, name TEXT NOT NULL, parent INTEGER NOT NULL, key BLOB NOT NULL,
-	due INTEGER, PRIMARY KEY (pipeline, record, name)) WITHOUT ROWID;
+	due INTEGER, PRIMARY KEY (pipeline, record, name, key)) WITHOUT ROWID;
 CREATE INDEX reference_key ON reference (parent, key);
 CREATE INDEX reference_due ON reference (pipeline, due) WHERE due IS NOT NULL;
 `}

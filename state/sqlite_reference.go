@@ -1,6 +1,6 @@
 package state
 
-// References are kept twice over by indexes: by the parent's key, for when the parent changes, and by when they are due.
+// References are found by record, and by two indexes: by the parent's key, for when the parent changes, and by when they are due.
 
 // due is a reference's Due as the table has it.
 func due(r *Reference) any {
@@ -12,13 +12,20 @@ func due(r *Reference) any {
 
 func (t *sqliteTx) PutReference(pipeline int64, r *Reference) error {
 	return t.exec("write reference", `INSERT INTO reference (pipeline, record, name, parent, key, due) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (pipeline, record, name) DO UPDATE SET parent=excluded.parent, key=excluded.key,
-		due=CASE WHEN parent=excluded.parent AND key=excluded.key AND due>0 AND due<excluded.due THEN due ELSE excluded.due END`,
+		ON CONFLICT (pipeline, record, name, key) DO UPDATE SET parent=excluded.parent,
+		due=CASE WHEN parent=excluded.parent AND due>0 AND due<excluded.due THEN due ELSE excluded.due END`,
 		pipeline, r.Record, r.Name, r.Parent, r.Key, due(r))
 }
 
-func (t *sqliteTx) DeleteReference(pipeline, record int64, name string) error {
-	return t.exec("delete reference", "DELETE FROM reference WHERE pipeline=? AND record=? AND name=?", pipeline, record, name)
+func (t *sqliteTx) DeleteReference(pipeline int64, r *Reference) error {
+	return t.exec("delete reference", "DELETE FROM reference WHERE pipeline=? AND record=? AND name=? AND key=?", pipeline, r.Record, r.Name, r.Key)
+}
+
+func (t *sqliteTx) DeleteOtherReferences(pipeline int64, r *Reference) error {
+	if r.Key == nil {
+		return t.exec("delete reference", "DELETE FROM reference WHERE pipeline=? AND record=? AND name=?", pipeline, r.Record, r.Name)
+	}
+	return t.exec("delete reference", "DELETE FROM reference WHERE pipeline=? AND record=? AND name=? AND key<>?", pipeline, r.Record, r.Name, r.Key)
 }
 
 func (t *sqliteTx) DeleteReferences(pipeline, record int64) error {
@@ -54,7 +61,7 @@ func (t *sqliteTx) NextReference(pipeline int64) (int64, error) {
 
 func (t *sqliteTx) WaitingReferences(pipeline int64) (map[string]int64, error) {
 	counts := map[string]int64{}
-	err := t.q.rows("SELECT name, count(*) FROM reference WHERE pipeline=? AND due>0 GROUP BY name", []any{pipeline}, func(scan func(...any) error) error {
+	err := t.q.rows("SELECT name, count(*) FROM reference r WHERE pipeline=? AND due>0 AND EXISTS (SELECT 1 FROM pending p WHERE p.record=r.record AND p.queue=?) GROUP BY name", []any{pipeline, Waiting}, func(scan func(...any) error) error {
 		var name string
 		var n int64
 		err := scan(&name, &n)

@@ -123,10 +123,11 @@ type Tx interface {
 	PutDeferred(pipeline int64, d *Deferred) error
 	DeleteDeferred(pipeline, id int64) error
 
-	// PutReference writes what a record names as its parent. While the key stays the same, a later Due does not take the place
-	// of an earlier one.
+	// PutReference writes that a record names a parent. A later Due does not take the place of an earlier one.
 	PutReference(pipeline int64, r *Reference) error
-	DeleteReference(pipeline, record int64, name string) error
+	DeleteReference(pipeline int64, r *Reference) error
+	// DeleteOtherReferences drops a record's references of that name to other keys; with no Key, to all.
+	DeleteOtherReferences(pipeline int64, r *Reference) error
 	// DeleteReferences drops all of a record.
 	DeleteReferences(pipeline, record int64) error
 	// MarkReferences makes the references to a key of a parent due at once; it returns how many there are.
@@ -135,7 +136,7 @@ type Tx interface {
 	DueReferences(pipeline, now int64, limit int, f func(*Reference) error) error
 	// NextReference returns when the next one is due, Settled for none.
 	NextReference(pipeline int64) (int64, error)
-	// WaitingReferences counts by name those whose record waits for its parent.
+	// WaitingReferences counts by name those whose record is in the queue Waiting for its parent.
 	WaitingReferences(pipeline int64) (map[string]int64, error)
 
 	// Guard returns what a guard remembers.
