@@ -53,7 +53,7 @@ func benchDatabase(b *testing.B) (*Source, *server, *resume) {
 		b.Fatal(err)
 	}
 	r := &resume{System: srv.system, Timeline: srv.timeline, Epoch: 1, Snapshot: snapshotDone, Tables: oids(srv.relations)}
-	if r.LSN, _, err = s.createSlot(ctx, walsender, s.cfg.Slot, false, false); err != nil {
+	if r.LSN, _, err = s.createSlot(ctx, &server{}, walsender, s.cfg.Slot, false, false); err != nil {
 		b.Fatal(err)
 	}
 	closeConn(walsender)

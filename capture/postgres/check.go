@@ -18,9 +18,13 @@ func (s *Source) problems(srv *server, r *resume) []*capture.Problem {
 	if srv.version < 140000 {
 		return []*capture.Problem{{Code: "E0441", What: fmt.Sprintf("the server is Postgres %d", srv.version/10000), Fix: "capture needs 14 or newer: upgrade the server"}}
 	}
-	if srv.standby {
-		return []*capture.Problem{{Code: "E0442", What: "the server is a standby",
-			Fix: "point the url at the primary, or name all servers and let the primary be chosen: postgres://...@host1,host2/database?target_session_attrs=read-write"}}
+	const primary = "point the url at the primary, or name all servers and let the primary be chosen: postgres://...@host1,host2/database?target_session_attrs=read-write"
+	switch {
+	case srv.standby && srv.version < standbyVersion:
+		return []*capture.Problem{{Code: "E0442", What: fmt.Sprintf("the server is a standby of Postgres %d, which decodes nothing (16 and later do)", srv.version/10000), Fix: primary}}
+	case srv.standby && r.placed() && !r.Standby:
+		return []*capture.Problem{{Code: "E0442", What: "the server is a standby, and we have captured from a primary",
+			Fix: primary + "; or, to capture from this standby, read the tables again: " + s.reset()}}
 	}
 	out := append(s.serverProblems(srv), s.tableProblems(srv)...)
 	if p := s.positionProblems(srv, r); len(p) > 0 {
@@ -56,6 +60,7 @@ func (s *Source) serverProblems(srv *server) (out []*capture.Problem) {
 	if srv.connections >= 0 && srv.connections < sessions {
 		add(capture.Problem{Code: "E0476", What: fmt.Sprintf("role %s may have %d sessions, capture needs %d", srv.user, srv.connections, sessions), Fix: fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT -1", role)})
 	}
+	out = append(out, s.standbyProblems(srv)...)
 	standbys := srv.settings["synchronous_standby_names"]
 	if m := standbyNames.FindStringSubmatch(standbys); m != nil {
 		standbys = m[1]
@@ -99,6 +104,10 @@ func (s *Source) settingProblems(srv *server) (out []*capture.Problem) {
 		warn("W0405", "wal_sender_timeout is 0: the server never notices that a reader is gone, and its slot stays in use", "ALTER SYSTEM SET wal_sender_timeout = '60s'"+reload)
 	case timeout < 10_000:
 		warn("W0406", fmt.Sprintf("wal_sender_timeout is %d ms: a short hold-up of the network or of this machine ends the stream", timeout), "ALTER SYSTEM SET wal_sender_timeout = '60s'"+reload)
+	}
+	if srv.standby && srv.settings["primary_slot_name"] == "" {
+		warn("W0410", "the standby uses no slot of its primary: while it is away the primary removes rows that our slot needs, which loses it",
+			"at the primary SELECT pg_create_physical_replication_slot('standby1'); here ALTER SYSTEM SET primary_slot_name = 'standby1'"+reload)
 	}
 	for name := range strings.SplitSeq(srv.settings["synchronized_standby_slots"], ",") {
 		if name = strings.Trim(strings.TrimSpace(name), `"`); name != "" && !slices.Contains(srv.standbys, name) {

@@ -177,7 +177,7 @@ func (r *attributeReading) same(o *attributeReading) bool {
 func readAttributes(ctx context.Context, conn *pgconn.PgConn, slot string, relids []uint32) (*attributeReading, error) {
 	r := &attributeReading{versions: map[uint32]string{}, settled: map[uint32]bool{}}
 	point := func() (uint64, error) {
-		rows, err := query(ctx, conn, "SELECT pg_catalog.pg_current_wal_insert_lsn()")
+		rows, err := query(ctx, conn, "SELECT "+walInserted)
 		if err != nil {
 			return 0, err
 		}

@@ -167,12 +167,13 @@ func lost(err error) bool {
 			strings.HasPrefix(pg.Code, "57P"), // shut down, crashed, starting up
 			pg.Code == "53300",                // too many connections
 			pg.Code == "55006",                // the slot is held by a session of ours that is about to end
-			pg.Code == "57014":                // canceled
+			pg.Code == "57014",                // canceled
+			pg.Code == "40001":                // what a standby replays conflicts with what is read there
 			return true
 		}
 		return errors.Is(err, pgconn.ErrReadOnlyConnection) // of one host, and refused by another
 	}
 	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, errStandby) || errors.Is(err, errPublication) || errors.Is(err, pgconn.ErrReadOnlyConnection) || errors.Is(err, errEnded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+	return errors.As(err, &network) || errors.Is(err, errStandby) || errors.Is(err, errReplay) || errors.Is(err, errPromoted) || errors.Is(err, errPublication) || errors.Is(err, pgconn.ErrReadOnlyConnection) || errors.Is(err, errEnded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) || pgconn.SafeToRetry(err)
 }

@@ -15,7 +15,7 @@ func (s *Source) Goal(ctx context.Context) (func() bool, error) {
 		return nil, fmt.Errorf("ask source %s for its end: %w", s.name, err)
 	}
 	defer closeConn(conn)
-	result := conn.ExecParams(ctx, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END", nil, nil, nil, nil).Read()
+	result := conn.ExecParams(ctx, "SELECT "+walWritten, nil, nil, nil, nil).Read()
 	if result.Err != nil || len(result.Rows) != 1 {
 		return nil, fmt.Errorf("ask source %s for its end: %w", s.name, result.Err)
 	}

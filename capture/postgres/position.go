@@ -43,7 +43,8 @@ func (s *Source) positionProblems(srv *server, r *resume) []*capture.Problem {
 	if !r.placed() {
 		return nil
 	}
-	if r.Timeline != srv.timeline {
+	// A standby's own slot is on a server whose WAL goes on through its promotion, and that of the primary it follows.
+	if r.Timeline != srv.timeline && !r.Standby {
 		if left, known := leftTimeline(srv.history, r.Timeline); !known || left < r.LSN {
 			lost := fmt.Sprintf("It is not known where it left timeline %d, on which we are at %s.", r.Timeline, lsnText(r.LSN))
 			if known {
@@ -54,7 +55,7 @@ func (s *Source) positionProblems(srv *server, r *resume) []*capture.Problem {
 		}
 		return nil
 	}
-	if srv.end != 0 && srv.end < r.LSN {
+	if srv.end != 0 && srv.end < r.LSN && !srv.standby { // a standby that was restarted replays what it has
 		return one(capture.Problem{Code: "E0423", What: fmt.Sprintf("the server's WAL ends at %s, before our position %s", lsnText(srv.end), lsnText(r.LSN)),
 			Lost: "It lost what it had already sent, or was put back from a copy: the changes between the two are in our log and no longer in the database.",
 			Fix:  "to go on with its data, " + s.readAgain()})
@@ -159,11 +160,11 @@ func (s *Source) lostSlot(r *resume, slot *slotInfo) *capture.Problem {
 		p.Fix = again + "; so that it does not happen again: ALTER SYSTEM SET max_slot_wal_keep_size to what the disk can spare, or -1; SELECT pg_reload_conf()"
 	case "rows_removed":
 		p.Code, p.What = "E0415", p.What+" (rows_removed)"
-		p.Lost += "while this server was a standby, rows of the catalog that the slot needed were removed at its primary."
+		p.Lost += "rows of the catalog that the slot of this standby needed were removed at its primary."
 		p.Fix = again + "; so that it does not happen again, on each standby: ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf(); and let it use a physical slot (primary_slot_name)"
 	case "wal_level_insufficient":
 		p.Code, p.What = "E0416", p.What+" (wal_level_insufficient)"
-		p.Lost += "while this server was a standby, wal_level of its primary was below logical."
+		p.Lost += "wal_level of this standby's primary was below logical."
 		p.Fix = again + "; so that it does not happen again, on every server: ALTER SYSTEM SET wal_level = 'logical'; then restart it"
 	case "idle_timeout":
 		p.Code, p.What = "E0417", p.What+" (idle_timeout)"

@@ -27,6 +27,11 @@ func (s *Source) publicationProblems(srv *server, r *resume) (out []*capture.Pro
 			Fix: fmt.Sprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = true)", name)})
 	}
 	for _, info := range srv.unpublished() {
+		if srv.standby && (r == nil || !r.has(info.oid)) {
+			add(capture.Problem{Code: "E0479", What: fmt.Sprintf("table %s is not in publication %s, and this server is a standby", info.qualified(), s.cfg.Publication),
+				Fix: fmt.Sprintf("at the primary: ALTER PUBLICATION %s ADD TABLE %s", name, info.sql())})
+			continue
+		}
 		if (r == nil || !r.has(info.oid)) && (!p.owned || !info.owned) {
 			add(capture.Problem{Code: "E0469", What: fmt.Sprintf("table %s is not in publication %s and role %s may not add it", info.qualified(), s.cfg.Publication, srv.user),
 				Fix: fmt.Sprintf("as the owner of both: ALTER PUBLICATION %s ADD TABLE %s", name, info.sql())})
@@ -52,6 +57,10 @@ func (s *Source) missingPublication(srv *server, r *resume) (out []*capture.Prob
 		add(capture.Problem{Code: "E0425", What: fmt.Sprintf("publication %s is gone", s.cfg.Publication),
 			Lost: fmt.Sprintf("What was written after our position %s while it was not there cannot be decoded.", lsnText(r.LSN)),
 			Fix:  sql + ", then " + s.readAgain()})
+		return out
+	}
+	if srv.standby {
+		add(capture.Problem{Code: "E0479", What: fmt.Sprintf("publication %s is missing, and this server is a standby", s.cfg.Publication), Fix: "at the primary: " + sql})
 		return out
 	}
 	if !srv.mayCreate {

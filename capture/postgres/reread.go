@@ -53,7 +53,7 @@ func (s *Source) Rows(ctx context.Context, table string, keys []change.Row, f fu
 				return nil, err
 			}
 		}
-		end, err := query(ctx, conn, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END")
+		end, err := query(ctx, conn, "SELECT "+walWritten)
 		if err != nil {
 			return nil, fmt.Errorf("read rows of %s again: %w", table, err)
 		}

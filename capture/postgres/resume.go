@@ -14,7 +14,9 @@ type resume struct {
 	// System is the server's system identifier, Timeline the one it was on.
 	System   string
 	Timeline int32
-	Epoch    uint32 // of event ids
+	// Standby: the server was a standby, whose slot it is.
+	Standby bool
+	Epoch   uint32 // of event ids
 	// Attempt counts the snapshots begun, so that a snapshot read again has new ids.
 	Attempt uint32
 	// Snapshot: reading (the slot is not made yet, or not by us) or done (it streams).
@@ -108,6 +110,7 @@ type resumeText struct {
 	Version  int      `json:"v"`
 	System   string   `json:"system"`
 	Timeline int32    `json:"timeline"`
+	Standby  bool     `json:"standby,omitempty"`
 	Epoch    uint32   `json:"epoch"`
 	Attempt  uint32   `json:"attempt"`
 	Snapshot string   `json:"snapshot"`
@@ -143,7 +146,7 @@ func parseResume(text []byte) (*resume, error) {
 		return nil, fmt.Errorf("read resume point: last %q: %w", t.Last, err)
 	}
 	r := &resume{
-		System: t.System, Timeline: t.Timeline, Epoch: t.Epoch, Attempt: t.Attempt, Snapshot: t.Snapshot,
+		System: t.System, Timeline: t.Timeline, Standby: t.Standby, Epoch: t.Epoch, Attempt: t.Attempt, Snapshot: t.Snapshot,
 		Tables: t.Tables, Last: uint64(last), LSN: uint64(lsn), Loads: t.Loads, Keys: t.Keys,
 	}
 	if len(t.Published) > 0 {
@@ -178,6 +181,9 @@ func (r *resume) appendTo(dst []byte) []byte {
 	dst = strconv.AppendInt(dst, resumeVersion, 10)
 	dst = append(append(dst, `,"system":"`...), r.System...)
 	dst = strconv.AppendInt(append(dst, `","timeline":`...), int64(r.Timeline), 10)
+	if r.Standby {
+		dst = append(dst, `,"standby":true`...)
+	}
 	dst = strconv.AppendUint(append(dst, `,"epoch":`...), uint64(r.Epoch), 10)
 	dst = strconv.AppendUint(append(dst, `,"attempt":`...), uint64(r.Attempt), 10)
 	dst = append(append(dst, `,"snapshot":"`...), r.Snapshot...)

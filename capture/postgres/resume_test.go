@@ -17,7 +17,7 @@ func TestResume(t *testing.T) {
 	}
 	for _, r := range []*resume{
 		{}, known,
-		{System: "7123", Timeline: 3, Epoch: 1, Attempt: 2, Snapshot: snapshotDone, LSN: 1<<40 + 0xabc, Last: 0x10, Tables: []uint32{16384, 4000000000}, Keys: map[uint32][]string{16384: {"a", "b"}, 17: nil}},
+		{System: "7123", Timeline: 3, Standby: true, Epoch: 1, Attempt: 2, Snapshot: snapshotDone, LSN: 1<<40 + 0xabc, Last: 0x10, Tables: []uint32{16384, 4000000000}, Keys: map[uint32][]string{16384: {"a", "b"}, 17: nil}},
 	} {
 		text := r.appendTo(nil)
 		got, err := parseResume(text)

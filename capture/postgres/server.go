@@ -114,7 +114,7 @@ SELECT current_setting('server_version_num'), current_database(), current_user, 
        (SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = current_user), pg_catalog.pg_backend_pid(),
        (SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database WHERE datname = current_database()),
        (SELECT string_agg(name || '=' || COALESCE(setting, ''), E'\n') FROM pg_catalog.pg_settings WHERE name IN ('max_slot_wal_keep_size', 'logical_decoding_work_mem',
-          'wal_sender_timeout', 'idle_replication_slot_timeout', 'synchronous_standby_names', 'synchronized_standby_slots')),
+          'wal_sender_timeout', 'idle_replication_slot_timeout', 'synchronous_standby_names', 'synchronized_standby_slots', 'hot_standby_feedback', 'primary_slot_name')),
        (SELECT string_agg(slot_name, ',') FROM pg_catalog.pg_replication_slots WHERE slot_type = 'physical' AND active)`
 
 const publicationQuery = `
@@ -129,7 +129,7 @@ WHERE p.pubname = $1 AND (pr.prqual IS NOT NULL OR pr.prattrs IS NOT NULL) ORDER
 const slotQuery = `
 SELECT COALESCE(s.plugin, ''), s.slot_type, COALESCE(s.database, ''), COALESCE(s.wal_status, ''), %s, COALESCE(s.active_pid, 0), COALESCE(s.confirmed_flush_lsn, '0/0'), s.temporary,
        COALESCE(a.application_name, ''), COALESCE(pg_catalog.host(a.client_addr), ''), COALESCE(to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), ''), COALESCE(st.total_txns = 0 AND st.stats_reset IS NULL, false),
-       CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE COALESCE(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn), 0) END::bigint
+       COALESCE(pg_catalog.pg_wal_lsn_diff(` + walWritten + `, s.restart_lsn), 0)::bigint
 FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid LEFT JOIN pg_catalog.pg_stat_replication_slots st ON st.slot_name = s.slot_name
 WHERE s.slot_name = $1`
 
@@ -161,7 +161,7 @@ func (s *Source) inspect(ctx context.Context) (*server, error) {
 	}
 	srv.standbys = strings.Split(row[15], ",")
 	srv.messages = &change.Table{Database: srv.database}
-	if srv.version < 140000 || srv.standby {
+	if srv.version < 140000 || srv.standby && srv.version < standbyVersion {
 		return srv, nil // problems says so; the rest may not work there
 	}
 	if err := s.inspectPublication(ctx, conn, srv); err != nil {
@@ -235,6 +235,9 @@ func (s *Source) inspectPublication(ctx context.Context, conn *pgconn.PgConn, sr
 // readSlot returns nil when there is no slot of that name.
 func readSlot(ctx context.Context, conn *pgconn.PgConn, version int, name string) (*slotInfo, error) {
 	invalidation := "'', false"
+	if version >= 160000 {
+		invalidation = "CASE WHEN s.conflicting THEN 'conflicting' ELSE '' END, false"
+	}
 	if version >= 170000 {
 		invalidation = "COALESCE(s.invalidation_reason, ''), s.failover"
 	}

@@ -30,6 +30,9 @@ func (s *Source) createPublication(srv *server) string {
 // that it lacks. Those that come later are added while the slot is read: see loader.join.
 func (s *Source) ensurePublication(ctx context.Context, srv *server, r *resume) error {
 	var statement string
+	if srv.standby {
+		return nil // it is the primary's: publicationProblems has seen what it lacks
+	}
 	if srv.publication == nil {
 		statement = s.createPublication(srv)
 	} else {
@@ -79,8 +82,11 @@ func (s *Source) readMembers(ctx context.Context, conn *pgconn.PgConn, srv *serv
 
 // createSlot makes a slot; export names the snapshot that goes with it, which lasts
 // until conn does something else.
-func (s *Source) createSlot(ctx context.Context, conn *pgconn.PgConn, name string, temporary, export bool) (point uint64, snapshot string, err error) {
+func (s *Source) createSlot(ctx context.Context, srv *server, conn *pgconn.PgConn, name string, temporary, export bool) (point uint64, snapshot string, err error) {
 	s.setState("waiting", "a slot is being made, which waits for the transactions that are open now")
+	if srv.standby {
+		s.setState("waiting", "a slot is being made at a standby, which waits for the primary to say which transactions are open: SELECT pg_log_standby_snapshot() there, else when something is written there")
+	}
 	action := "NOEXPORT_SNAPSHOT"
 	if export {
 		action = "EXPORT_SNAPSHOT"
@@ -89,10 +95,15 @@ func (s *Source) createSlot(ctx context.Context, conn *pgconn.PgConn, name strin
 	switch {
 	case temporary:
 		kind = "TEMPORARY "
-	case major(conn) >= 17: // a standby that is set up for it has the slot when it is promoted
+	case major(conn) >= 17 && !srv.standby: // a standby that is set up for it has the slot when it is promoted
 		action = "(SNAPSHOT " + map[bool]string{true: "'export'", false: "'nothing'"}[export] + ", FAILOVER true)"
 	}
 	result, err := pglogrepl.ParseCreateReplicationSlot(conn.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT %s %sLOGICAL pgoutput %s", quoteIdentifier(name), kind, action)))
+	var refused *pgconn.PgError
+	if srv.standby && errors.As(err, &refused) && refused.Code == "55000" { // object_not_in_prerequisite_state
+		return 0, "", &capture.Problem{Code: "E0443", What: fmt.Sprintf("the standby makes no logical slot (%s)", refused.Message),
+			Fix: "at the primary: ALTER SYSTEM SET wal_level = 'logical'; then restart it"}
+	}
 	if err != nil {
 		return 0, "", fmt.Errorf("create slot %s: %w", name, err)
 	}
@@ -105,7 +116,7 @@ func (s *Source) createSlot(ctx context.Context, conn *pgconn.PgConn, name strin
 
 // ensureFailover makes a slot that was there before one that standbys have too (17 on).
 func (s *Source) ensureFailover(ctx context.Context, srv *server) error {
-	if srv.version < 170000 || srv.slot == nil || srv.slot.failover || srv.slot.temporary {
+	if srv.version < 170000 || srv.standby || srv.slot == nil || srv.slot.failover || srv.slot.temporary {
 		return nil
 	}
 	conn, err := s.connect(ctx, true)
@@ -156,7 +167,7 @@ func (s *Source) beginSlot(ctx context.Context, srv *server, r *resume, out capt
 				return err
 			}
 		}
-		if r.LSN, _, err = s.createSlot(ctx, conn, s.cfg.Slot, false, false); err != nil {
+		if r.LSN, _, err = s.createSlot(ctx, srv, conn, s.cfg.Slot, false, false); err != nil {
 			return err
 		}
 	}
@@ -187,6 +198,12 @@ func (s *Source) Drop(ctx context.Context) error {
 	defer closeConn(conn)
 	if err := s.dropSlot(ctx, conn); err != nil {
 		return fmt.Errorf("drop source %s: %w", s.name, err)
+	}
+	if standby, err := query(ctx, conn, "SELECT pg_catalog.pg_is_in_recovery()"); err != nil || standby[0][0] == "t" {
+		if err == nil {
+			s.log.Warn("the publication is the primary's and stays: DROP PUBLICATION " + quoteIdentifier(s.cfg.Publication) + " there")
+		}
+		return err
 	}
 	if err := exec(ctx, conn, "DROP PUBLICATION IF EXISTS "+quoteIdentifier(s.cfg.Publication)); err != nil {
 		return fmt.Errorf("drop source %s: drop publication %s (as its owner: DROP PUBLICATION %s): %w", s.name, s.cfg.Publication, quoteIdentifier(s.cfg.Publication), err)

@@ -42,6 +42,7 @@ type chunk struct {
 
 	floor     *visibility // the snapshot is not older
 	shown     *visibility
+	before    uint64        // on a standby: it was replayed before the snapshot was taken
 	minimum   uint64        // its rows may be published from here on
 	described *change.Table // what the stream had described before it was read
 	buf       []byte        // lines of COPY's text format
@@ -132,7 +133,13 @@ func (l *loader) fetch(ctx context.Context, rd *reader, c *chunk) error {
 	l.mu.Unlock()
 	c.buf, c.ends, c.next, c.part = c.buf[:0], c.ends[:0], nil, false
 	began := time.Now()
-	err := l.receive(rd, c, where, mustShow)
+	err := l.replayed(ctx, rd, &c.before)
+	if err == nil {
+		err = l.receive(rd, c, where, mustShow)
+	}
+	if err == nil {
+		err = l.replayed(ctx, rd, &c.minimum)
+	}
 	if err != nil {
 		var server *serverFault
 		if !errors.As(err, &server) && !errors.Is(err, errChanged) && !errors.Is(err, errNotYet) {
@@ -157,6 +164,18 @@ func (l *loader) fetch(ctx context.Context, rd *reader, c *chunk) error {
 		c.load.mustShow = nil
 	}
 	return nil
+}
+
+// replayed reads how far a standby is. What a snapshot shows was replayed, and so in the stream, when it has been read; what
+// was replayed before it was taken it shows.
+func (l *loader) replayed(ctx context.Context, rd *reader, to *uint64) (err error) {
+	if l.srv.standby {
+		var end uint64
+		if end, err = l.walEnd(ctx, rd); err == nil {
+			*to = end
+		}
+	}
+	return err
 }
 
 // adapt sets the rows of the next chunk from what one took; fixed, if not 0, is obeyed.
@@ -249,6 +268,9 @@ func (l *loader) head(c *chunk, body []byte, mustShow []uint32) (unfit, err erro
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.srv.standby {
+		shown.replayed = c.before
+	}
 	c.shown, c.minimum = shown, endOfRecord(uint64(end), block)
 	if c.minimum == l.stuck[0] {
 		c.minimum = l.stuck[1]

@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -24,7 +26,7 @@ func (l *loader) begin(xid uint32, inProgress bool) {
 	defer l.mu.Unlock()
 	t.seen = true
 	for _, v := range l.horizon() {
-		t.seen = t.seen && v != nil && v.shows(xid)
+		t.seen = t.seen && v != nil && v.replayed == 0 && v.shows(xid)
 	}
 }
 
@@ -45,13 +47,20 @@ func (l *loader) refresh(ctx context.Context, conn *pgconn.PgConn) error {
 	if !idle {
 		return nil
 	}
-	rows, err := query(ctx, conn, "SELECT pg_catalog.pg_current_snapshot()")
+	rows, err := query(ctx, conn, "SELECT pg_catalog.pg_current_snapshot(), "+walFlushed)
 	if err != nil {
 		return err
 	}
 	now, err := parseVisibility(rows[0][0])
 	if err != nil {
 		return err
+	}
+	if l.srv.standby { // what is read later shows all that is replayed now
+		lsn, err := pglogrepl.ParseLSN(rows[0][1])
+		if err != nil {
+			return fmt.Errorf("read what is replayed: %w", err)
+		}
+		now.replayed = uint64(lsn)
 	}
 	l.mu.Lock()
 	l.latest = later(l.latest, now)
@@ -150,9 +159,9 @@ func (l *loader) rolledBack(xid, subxid uint32) {
 }
 
 // committed notes that a transaction's events have been emitted.
-func (l *loader) committed(xid uint32) {
+func (l *loader) committed(xid uint32, end uint64) {
 	if l != nil {
-		l.record.committed(xid)
+		l.record.committed(xid, end)
 	}
 }
 

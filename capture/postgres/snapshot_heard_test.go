@@ -42,7 +42,7 @@ func TestWaitingLoadForgets(t *testing.T) {
 	for _, xid := range []uint32{transaction(conn, ""), transaction(unseen, "BEGIN"), transaction(conn, "")} {
 		l.begin(xid, false)
 		l.record.of(xid).table(7).add([]byte("key"), false)
-		l.committed(xid)
+		l.committed(xid, 1)
 	}
 	kept := func() int {
 		t.Helper()

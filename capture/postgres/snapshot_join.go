@@ -217,6 +217,9 @@ func (l *loader) awaitWriters(ctx context.Context, rd *reader, oid uint32) error
 	if err := rd.open(ctx); err != nil {
 		return err
 	}
+	if l.srv.standby {
+		return l.awaitTransactions(ctx, rd)
+	}
 	const writers = `SELECT DISTINCT virtualtransaction FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND granted
  AND mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
  AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) AND (relation = %[1]s OR relation IN (SELECT relid FROM pg_catalog.pg_partition_tree(%[1]s)))`

@@ -55,7 +55,7 @@ func (s *Source) readWhole(ctx context.Context, srv *server, r *resume, tables [
 	defer closeConn(holder)
 	slot := s.cfg.Slot
 	slot = slot[:min(len(slot), 63-len("_joining"))] + "_joining"
-	point, name, err := s.createSlot(ctx, holder, slot, true, true)
+	point, name, err := s.createSlot(ctx, srv, holder, slot, true, true)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,9 @@ func (l *loader) overdue() bool {
 // lower takes the end of the flushed WAL for items that wait for one that is not flushed:
 // there the records of open transactions may stand that nobody waits for.
 func (l *loader) lower(ctx context.Context) {
+	if l.srv.standby {
+		return // it has nothing that is not flushed
+	}
 	conn, err := l.s.connect(ctx, false)
 	if err != nil {
 		return // the next round tries again

@@ -264,7 +264,7 @@ func (p *plan) copyStatement(c *chunk, where string) string {
 // no TRUNCATE and no ALTER TABLE, which do not keep to snapshots, falls between the two.
 func (p *plan) lockStatement() string {
 	return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE " + p.only + p.info.sql() + " IN ACCESS SHARE MODE; " +
-		"SELECT pg_catalog.pg_current_snapshot(), pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.current_setting('wal_block_size'), (" + signatureQuery + quoteLiteral(p.info.sql()) + "::pg_catalog.regclass); "
+		"SELECT pg_catalog.pg_current_snapshot(), " + walInserted + ", pg_catalog.current_setting('wal_block_size'), (" + signatureQuery + quoteLiteral(p.info.sql()) + "::pg_catalog.regclass); "
 }
 
 // selectRows is the beginning of a statement that reads a table's rows as the stream has them.

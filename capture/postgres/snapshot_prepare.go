@@ -110,7 +110,9 @@ func (l *loader) start(ld *load, p *plan, x uint64) error {
 	l.mu.Lock()
 	if !begun {
 		ld.Begun = true
-		ld.mustShow = l.record.received()
+		if !l.srv.standby { // see settle
+			ld.mustShow = l.record.received()
+		}
 	}
 	l.st.r.changedLoads()
 	l.mu.Unlock()
@@ -122,6 +124,9 @@ func (l *loader) start(ld *load, p *plan, x uint64) error {
 // yet: those that came in an earlier session of the stream are in no record. They show as
 // running, as do those that are open.
 func (l *loader) settle(ctx context.Context, rd *reader, ld *load) error {
+	if l.srv.standby { // it sends what it has replayed, which others see
+		return nil
+	}
 	l.mu.Lock()
 	settled := l.settled.After(ld.added)
 	l.mu.Unlock()

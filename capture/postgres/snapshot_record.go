@@ -24,7 +24,8 @@ type record struct {
 // touched is one transaction.
 type touched struct {
 	xid    uint32
-	seen   bool // every chunk shows it: nothing needs to be noted
+	end    uint64 // of its commit; 0: it is open
+	seen   bool   // every chunk shows it: nothing needs to be noted
 	tables map[uint32]*touchedTable
 }
 
@@ -71,8 +72,8 @@ func (tt *touchedTable) add(key []byte, partial bool) {
 	}
 }
 
-// committed closes a transaction.
-func (rec *record) committed(xid uint32) {
+// committed closes a transaction whose commit ends there.
+func (rec *record) committed(xid uint32, end uint64) {
 	rec.recent[rec.count%recentXIDs] = xid
 	rec.count++
 	t := rec.open[xid]
@@ -80,6 +81,7 @@ func (rec *record) committed(xid uint32) {
 		return
 	}
 	delete(rec.open, xid)
+	t.end = end
 	if len(t.tables) > 0 {
 		rec.closed = append(rec.closed, t)
 	}
@@ -95,7 +97,7 @@ func (rec *record) forget(all []*visibility) {
 	kept := rec.closed[:0]
 	for _, t := range rec.closed {
 		for _, v := range all {
-			if v == nil || !v.shows(t.xid) {
+			if v == nil || !v.includes(t) {
 				kept = append(kept, t)
 				break
 			}
@@ -110,7 +112,7 @@ func (rec *record) forget(all []*visibility) {
 func (rec *record) hidden(v *visibility, oid uint32) (out touchedTable) {
 	for _, t := range rec.closed {
 		tt := t.tables[oid]
-		if tt == nil || v.shows(t.xid) {
+		if tt == nil || v.includes(t) {
 			continue
 		}
 		out.all = out.all || tt.all

@@ -48,7 +48,12 @@ func testLoad(t *testing.T, server string, seed uint64) {
 	random.Shuffle(len(lt.kinds), func(i, j int) { lt.kinds[i], lt.kinds[j] = lt.kinds[j], lt.kinds[i] })
 	lt.kinds = lt.kinds[:4]
 	lt.create(t)
+	lt.load(t, lt.d.config(), seed, random)
+}
 
+// load loads the tables and kills capture meanwhile; the writers work on lt.d. Capture goes on until it is stopped.
+func (lt *loadTest) load(t *testing.T, cfg *postgres.Config, seed uint64, random *rand.Rand) (src *postgres.Source, log *mortalLog, stopCapture func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var writers sync.WaitGroup
 	stop := func() {
@@ -61,11 +66,9 @@ func testLoad(t *testing.T, server string, seed uint64) {
 	}
 	writers.Go(func() { lt.linger(ctx, t, seed) })
 
-	cfg := lt.d.config()
 	cfg.SnapshotWorkers = 1 + random.IntN(3)
-	log := &mortalLog{Log: capturetest.NewLog(nil)}
+	log = &mortalLog{Log: capturetest.NewLog(nil)}
 	points := []string{"snapshot.read", "snapshot.before_publish", "snapshot.after_publish", "capture.before_flush", "capture.after_flush"}
-	var src *postgres.Source
 	for kills := 0; ; kills++ {
 		point, left := points[random.IntN(len(points))], int64(1+random.IntN(30))
 		var passed atomic.Int64
@@ -86,10 +89,12 @@ func testLoad(t *testing.T, server string, seed uint64) {
 		go func() {
 			done <- capture.Run(runContext, src, log, change.NewEncoder(src.Identity("1.0")), capture.Options{Failpoint: fail, BatchBytes: 2000})
 		}()
-		t.Cleanup(func() {
+		stopCapture = func() {
 			end()
-			<-done
-		})
+			err := <-done
+			done <- err
+		}
+		t.Cleanup(stopCapture)
 		var ended error
 		t.Cleanup(func() {
 			if t.Failed() {
@@ -126,6 +131,7 @@ func testLoad(t *testing.T, server string, seed uint64) {
 	stop()
 	lt.arrived(t, src)
 	lt.check(t, log.Log)
+	return src, log, stopCapture
 }
 
 // arrived waits until all that was committed is in the log.

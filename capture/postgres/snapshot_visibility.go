@@ -14,6 +14,17 @@ import (
 type visibility struct {
 	xmin, xmax uint64
 	running    []uint64 // those from xmin on, below xmax, that it does not show, ascending
+	// replayed is for a standby, whose snapshots do not say which transactions run: it shows those whose commit ends there
+	// or before, and may show some that come after; 0: it is of a primary.
+	replayed uint64
+}
+
+// includes tells whether a transaction that was received is in the snapshot.
+func (v *visibility) includes(t *touched) bool {
+	if v.replayed > 0 {
+		return t.end > 0 && t.end <= v.replayed
+	}
+	return v.shows(t.xid)
 }
 
 // parseVisibility reads what pg_current_snapshot returns: xmin:xmax:xip,xip.
@@ -74,6 +85,11 @@ func later(a, b *visibility) *visibility {
 		return b
 	case b == nil:
 		return a
+	case a.replayed > 0 || b.replayed > 0:
+		if a.replayed > b.replayed {
+			return a
+		}
+		return b
 	case a.xmax != b.xmax:
 		if a.xmax > b.xmax {
 			return a

@@ -153,14 +153,21 @@ func (l *loader) look(ctx context.Context, rd *reader) (*visibility, error) {
 	return parseVisibility(rows[0][0])
 }
 
-// walEnd is the end of the flushed WAL.
+// walEnd is the end of the flushed WAL; on a standby of what is replayed.
 func (l *loader) walEnd(ctx context.Context, rd *reader) (uint64, error) {
 	if err := rd.open(ctx); err != nil {
 		return 0, err
 	}
-	rows, err := l.query(rd, "SELECT pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_catalog.pg_lsn")
+	sql := "SELECT pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_catalog.pg_lsn"
+	if l.srv.standby {
+		sql = "SELECT pg_catalog.pg_last_wal_replay_lsn() - '0/0'::pg_catalog.pg_lsn WHERE pg_catalog.pg_is_in_recovery()"
+	}
+	rows, err := l.query(rd, sql)
 	if err != nil {
 		return 0, err
+	}
+	if len(rows) == 0 {
+		return 0, errPromoted
 	}
 	var end uint64
 	_, err = fmt.Sscan(rows[0][0], &end)

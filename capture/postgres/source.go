@@ -300,8 +300,11 @@ func (s *Source) session(ctx context.Context, r *resume, out capture.Output) (*r
 	if err != nil {
 		return r, err
 	}
-	if srv.standby && r.placed() {
+	switch {
+	case srv.standby && r.placed() && !r.Standby:
 		return r, errStandby
+	case srv.standby && r.placed() && srv.end != 0 && srv.end < r.LSN:
+		return r, errReplay
 	}
 	if err := s.waitForSlot(ctx, srv); err != nil {
 		return r, err
@@ -323,7 +326,7 @@ func (s *Source) session(ctx context.Context, r *resume, out capture.Output) (*r
 	if first {
 		r = &resume{System: srv.system, Timeline: srv.timeline, Epoch: 1}
 	}
-	r.Timeline = srv.timeline
+	r.Timeline, r.Standby = srv.timeline, srv.standby
 	s.dropLoads(srv, r)
 	if err := r.publish(srv); err != nil {
 		return r, err

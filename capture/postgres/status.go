@@ -140,7 +140,7 @@ func (s *Source) At(resumeText []byte) (capture.Status, error) {
 const watchInterval = 5 * time.Second
 
 const watchQuery = `
-SELECT pg_catalog.pg_current_wal_lsn(), COALESCE(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn), 0)::bigint, COALESCE(s.wal_status, '')
+SELECT ` + walWritten + `, COALESCE(pg_catalog.pg_wal_lsn_diff(` + walWritten + `, s.restart_lsn), 0)::bigint, COALESCE(s.wal_status, ''), pg_catalog.pg_is_in_recovery()
 FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1`
 
 const tablesQuery = `
@@ -163,13 +163,13 @@ func (s *Source) watch(ctx context.Context, w *wire, was published, l *loader) {
 			err = s.watchSpilled(ctx, conn)
 		}
 		if err == nil {
-			err = s.watchOnce(ctx, conn, was)
+			err = s.watchOnce(ctx, conn, was, l.srv.standby)
 		}
 		if err == nil {
 			err = l.refresh(ctx, conn)
 		}
 		var found *capture.Problem
-		if errors.As(err, &found) || errors.Is(err, errPublication) {
+		if errors.As(err, &found) || errors.Is(err, errPublication) || errors.Is(err, errPromoted) {
 			s.ending.Store(&err)
 			_ = w.conn.Close() // the reader finds out
 			closeConn(conn)
@@ -193,10 +193,13 @@ func (s *Source) watch(ctx context.Context, w *wire, was published, l *loader) {
 // errPublication: the next session finds out what it means.
 var errPublication = errors.New("the publication was changed")
 
-func (s *Source) watchOnce(ctx context.Context, conn *pgconn.PgConn, was published) error {
+func (s *Source) watchOnce(ctx context.Context, conn *pgconn.PgConn, was published, standby bool) error {
 	rows, err := query(ctx, conn, watchQuery, s.cfg.Slot)
 	if err != nil || len(rows) == 0 {
 		return err
+	}
+	if rows[0][3] == "t" != standby {
+		return errPromoted
 	}
 	end, err := pglogrepl.ParseLSN(rows[0][0])
 	if err != nil {

@@ -23,7 +23,7 @@ func (st *stream) begin(commit uint64, micros int64, xid uint32) {
 func (st *stream) end(m *message) error {
 	st.inTransaction = false
 	st.s.setPosition(m.end, m.end, st.event.CommitTime)
-	st.loader.committed(st.event.Log.XID)
+	st.loader.committed(st.event.Log.XID, m.end)
 	if st.captured {
 		st.r.LSN, st.r.Last = m.end, m.end
 		if err := st.commit(); err != nil {
