@@ -287,6 +287,12 @@ func (a *alterations) mend(t *testing.T) {
 	for _, r := range rows {
 		a.must(t, s, "ALTER TABLE "+*r[0]+" REPLICA IDENTITY FULL")
 	}
+	// And partitions of a table that has it.
+	_, rows, _ = a.rows(s, `SELECT c.relname FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid JOIN pg_class r ON r.oid = i.inhparent
+		WHERE c.relnamespace = '`+a.schema+`'::regnamespace AND c.relispartition AND c.relreplident <> 'f' AND r.relreplident = 'f'`)
+	for _, r := range rows {
+		a.must(t, s, "ALTER TABLE "+*r[0]+" REPLICA IDENTITY FULL")
+	}
 }
 
 // finish ends the transactions that are open and writes the row that ends the run.

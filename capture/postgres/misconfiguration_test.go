@@ -80,6 +80,10 @@ func testMisconfigurations(t *testing.T, version string) {
 		return []string{"CREATE PUBLICATION shop FOR " + what, "ALTER PUBLICATION shop OWNER TO guest"}
 	}
 	unpublish := []string{"DROP PUBLICATION shop"}
+	partitioned := func(and string) []string {
+		return []string{"CREATE TABLE mine.p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)", "CREATE TABLE mine.p_0 PARTITION OF mine.p DEFAULT", "ALTER TABLE mine.p OWNER TO guest", "ALTER TABLE mine.p_0 OWNER TO guest", and}
+	}
+	generated := []string{"CREATE TABLE mine.g (id int NOT NULL, code text GENERATED ALWAYS AS ('c' || id) STORED, PRIMARY KEY (id, code))", "ALTER TABLE mine.g OWNER TO guest"}
 	tests := []misconfiguration{
 		{name: "fine"},
 		{name: "slots exhausted", setup: []string{slot("a", "pgoutput"), slot("b", "pgoutput")}, undo: dropSlots, want: []string{"E0445"}, parts: []string{"ALTER SYSTEM SET max_replication_slots = 12"}},
@@ -104,6 +108,9 @@ func testMisconfigurations(t *testing.T, version string) {
 		{name: "no key", setup: []string{"ALTER TABLE items DROP CONSTRAINT items_pkey"}, undo: []string{"ALTER TABLE items ADD PRIMARY KEY (id)"}, want: []string{"E0458"}, parts: []string{`ALTER TABLE "public"."items" REPLICA IDENTITY FULL`}},
 		{name: "deferrable key", setup: []string{"ALTER TABLE items DROP CONSTRAINT items_pkey, ADD PRIMARY KEY (id) DEFERRABLE"}, undo: []string{"ALTER TABLE items DROP CONSTRAINT items_pkey, ADD PRIMARY KEY (id)"}, want: []string{"E0459"}, parts: []string{"REPLICA IDENTITY FULL", "NOT DEFERRABLE"}},
 		{name: "identity index gone", setup: []string{"CREATE UNIQUE INDEX u ON items (id)", "ALTER TABLE items REPLICA IDENTITY USING INDEX u", "DROP INDEX u"}, undo: []string{"ALTER TABLE items REPLICA IDENTITY DEFAULT"}, want: []string{"E0472"}, parts: []string{"REPLICA IDENTITY DEFAULT"}},
+		{name: "root full, leaf not", setup: partitioned("ALTER TABLE mine.p REPLICA IDENTITY FULL"), set: also("mine.p"), undo: []string{"DROP TABLE mine.p"}, want: []string{"E0480"}, parts: []string{`ALTER TABLE "mine"."p_0" REPLICA IDENTITY FULL`}},
+		{name: "leaf without identity", setup: partitioned("ALTER TABLE mine.p_0 REPLICA IDENTITY NOTHING"), set: also("mine.p"), undo: []string{"DROP TABLE mine.p"}, want: []string{"E0480"}, parts: []string{"partition mine.p_0 of mine.p has no replica identity"}},
+		{name: "leaf full, root not", setup: partitioned("ALTER TABLE mine.p_0 REPLICA IDENTITY FULL"), set: also("mine.p"), undo: []string{"DROP TABLE mine.p"}, want: []string{"W0411"}, parts: []string{`ALTER TABLE "mine"."p_0" REPLICA IDENTITY DEFAULT`}},
 		{name: "key outside identity", setup: []string{"ALTER TABLE items REPLICA IDENTITY NOTHING"},
 			set: block(postgres.TableConfig{Alias: "i", Name: "public.items", Key: []string{"name"}}), undo: []string{"ALTER TABLE items REPLICA IDENTITY DEFAULT"}, want: []string{"E0457", "E0471"}, parts: []string{"REPLICA IDENTITY FULL"}},
 		{name: "unlogged", setup: []string{"ALTER TABLE items SET UNLOGGED"}, undo: []string{"ALTER TABLE items SET LOGGED"}, want: []string{"E0453"}, parts: []string{`ALTER TABLE "public"."items" SET LOGGED`}},
@@ -137,8 +144,13 @@ func testMisconfigurations(t *testing.T, version string) {
 			elsewhere.exec(t, slot("shop", "pgoutput"))
 		}, undo: append(slices.Clone(dropSlots), "DROP DATABASE elsewhere WITH (FORCE)"), want: []string{"E0475"}, parts: []string{"slot shop is of database elsewhere"}},
 	}
+	if version == "14" {
+		tests = append(tests, misconfiguration{name: "generated key", setup: generated, set: also("mine.g"), undo: []string{"DROP TABLE mine.g"}, want: []string{"E0481"}, parts: []string{"column code of table mine.g is generated", `ALTER TABLE "mine"."g" ALTER "code" DROP EXPRESSION`}})
+	}
 	if version != "14" {
 		tests = append(tests,
+			misconfiguration{name: "generated key", setup: append(publish("TABLE items"), append(generated, "ALTER PUBLICATION shop ADD TABLE mine.g")...), set: also("mine.g"), undo: append([]string{"DROP TABLE mine.g"}, unpublish...),
+				want: []string{"E0481"}, parts: []string{`ALTER PUBLICATION "shop" SET (publish_generated_columns = stored)`}},
 			misconfiguration{name: "row filter", setup: publish("TABLE items WHERE (id > 5)"), undo: unpublish, want: []string{"E0467"}, parts: []string{"row filter", `ALTER PUBLICATION "shop" DROP TABLE public.items`}},
 			misconfiguration{name: "column list", setup: publish("TABLE items (id)"), undo: unpublish, want: []string{"E0467"}, parts: []string{"column list"}},
 			misconfiguration{name: "idle timeout", setup: system("idle_replication_slot_timeout", "1h"), undo: restore("idle_replication_slot_timeout"), want: []string{"W0404"}, parts: []string{"is 3600 s", "ALTER SYSTEM SET idle_replication_slot_timeout = 0"}},

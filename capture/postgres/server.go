@@ -42,6 +42,7 @@ type server struct {
 	slot            *slotInfo        // nil: there is none
 	all             []*relationInfo  // every table, captured or not, without columns
 	relations       []*relationInfo  // captured
+	leaves          []leaf           // of them, that are not as their roots
 	types           types
 	messages        *change.Table // stands for the table of logical messages
 }
@@ -175,6 +176,9 @@ func (s *Source) inspect(ctx context.Context) (*server, error) {
 		return r.stored() && s.cfg.captures(r.schema, r.name)
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := srv.inspectLeaves(ctx, conn); err != nil {
 		return nil, err
 	}
 	if srv.replication && srv.walLevel == "logical" && srv.senders < srv.maxSenders {

@@ -54,6 +54,10 @@ func (s *Source) tableProblems(srv *server) (out []*capture.Problem) {
 		if p := identityProblem(info, name); p != nil {
 			out = append(out, p)
 		}
+		out = append(out, srv.leafProblems(info)...)
+		if p := srv.generatedKeyProblem(info, s.cfg.Publication); p != nil {
+			out = append(out, p)
+		}
 		out = append(out, s.blockProblems(info, t)...)
 	}
 	return out
