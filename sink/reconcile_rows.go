@@ -25,7 +25,7 @@ const (
 // rows compares the rows of the table with the records, and looks for records without a row.
 func (c *reconciler) rows(ctx context.Context) error {
 	if c.table == nil {
-		c.out.Unchecked = append(c.out.Unchecked, "the rows of this kind of source: they are not read by reconcile in this version")
+		c.out.Unchecked = append(c.out.Unchecked, "the rows: a process that does not capture this kind of source can't tell which of their changes are on their way")
 		return nil
 	}
 	var suspects [][]byte

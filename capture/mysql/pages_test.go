@@ -48,6 +48,7 @@ func TestPages(t *testing.T) {
 					continue
 				}
 				seen := map[string]bool{}
+				var keys []change.Row
 				for n := 3; n == 3 && err == nil; {
 					n, err = next(t.Context(), 3, func(table *change.Table, r change.Row) error {
 						v := strings.Clone(r[table.Column("v")].Text()) // its memory is used again
@@ -55,12 +56,30 @@ func TestPages(t *testing.T) {
 							return fmt.Errorf("row %s came twice", v)
 						}
 						seen[v] = true
+						var key change.Row
+						for _, i := range table.Key {
+							key = append(key, r[i])
+						}
+						keys = append(keys, key.Clone())
 						return nil
 					})
 				}
 				done()
 				if err != nil || len(seen) != 20 {
 					t.Errorf("%s: %d rows came, want 20: %v", k.name, len(seen), err)
+					continue
+				}
+				found := map[string]bool{}
+				passed, err := src.Find(t.Context(), h.Schema+"."+k.name, keys[5:12], func(table *change.Table, r change.Row) error {
+					found[strings.Clone(r[table.Column("v")].Text())] = true
+					return nil
+				})
+				if err != nil || len(found) != 7 {
+					t.Errorf("%s: %d rows were found by 7 keys: %v", k.name, len(found), err)
+					continue
+				}
+				if ok, err := passed(t.Context()); ok || err != nil {
+					t.Errorf("%s: it says that a log has it all, and there is none: %v", k.name, err)
 				}
 			}
 			next, done, err := src.Pages(t.Context(), h.Schema+".ints")

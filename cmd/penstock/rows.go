@@ -11,10 +11,15 @@ import (
 	"github.com/penstock-cdc/penstock/sink"
 )
 
-// rereader is a source that reads rows again by key. One whose events are always whole (MySQL and MariaDB, which are captured
-// with binlog_row_image=FULL only) has no need to be one.
+// rereader is a source whose events may lack values, and that reads their rows again by key.
 type rereader interface {
 	Rows(ctx context.Context, table string, keys []change.Row, f func(*change.Table, change.Row) error) (passed func(context.Context) (bool, error), err error)
+}
+
+// finder is a source whose events are always whole (MySQL and MariaDB, which are captured with binlog_row_image=FULL only):
+// its rows are read by key for reconcile alone, by a process that captures it.
+type finder interface {
+	Find(ctx context.Context, table string, keys []change.Row, f func(*change.Table, change.Row) error) (passed func(context.Context) (bool, error), err error)
 }
 
 // rows reads a pipeline's rows again.
@@ -22,18 +27,25 @@ type rows struct {
 	rt    *plant
 	pipe  *config.Pipeline
 	src   database
-	from  rereader
+	find  func(ctx context.Context, table string, keys []change.Row, f func(*change.Table, change.Row) error) (passed func(context.Context) (bool, error), err error)
 	table *change.Table
 }
 
-// rowsOf returns nil where the source's events are whole.
+// rowsOf returns nil where rows are not read by key.
 func (rt *plant) rowsOf(pipe *config.Pipeline, table *change.Table) sink.Rows {
 	src := rt.project.sources[pipe.From.Source]
-	from, ok := src.(rereader)
-	if !ok {
+	r := rows{rt, pipe, src, nil, table}
+	switch from := src.(type) {
+	case rereader:
+		r.find = from.Rows
+	case finder:
+		if rt.part == partSink {
+			return nil
+		}
+		r.find = from.Find
+	default:
 		return nil
 	}
-	r := rows{rt, pipe, src, from, table}
 	if p, ok := src.(pager); ok {
 		return wholeTable{r, p}
 	}
@@ -72,7 +84,7 @@ func (r rows) Rows(ctx context.Context, events []*sink.Message) (map[string]*sin
 func (r rows) read(ctx context.Context, keys []change.Row) (map[string]*sink.Message, func(context.Context) (map[int]int64, error), error) {
 	found := map[string]*sink.Message{}
 	encoder := change.NewEncoder(r.src.Identity(version))
-	passed, err := r.from.Rows(ctx, r.table.QualifiedName(), keys, func(t *change.Table, row change.Row) error {
+	passed, err := r.find(ctx, r.table.QualifiedName(), keys, func(t *change.Table, row change.Row) error {
 		m, err := message(encoder, t, row)
 		if err == nil {
 			found[string(m.Key)] = m
