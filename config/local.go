@@ -74,12 +74,30 @@ func (p *Project) computeLocal(name string) (diags hcl.Diagnostics) {
 		return diags
 	}
 	value, ds := l.Expr.Value(&hcl.EvalContext{Functions: settingFunctions, Variables: map[string]cty.Value{
-		"var": object(p.Vars, p.unknownNames["var"]), "local": object(p.Locals, p.unknownNames["local"]),
+		"var": object(p.Vars, p.unknownNames["var"]), "local": object(p.localsOf(l.Expr), p.unknownNames["local"]),
 	}})
 	if diags = append(diags, ds...); !ds.HasErrors() {
 		p.Locals[name] = value
 	}
 	return diags
+}
+
+// localsOf are the locals that an expression refers to; all, where it refers to them as a whole.
+func (p *Project) localsOf(e hcl.Expression) map[string]cty.Value {
+	out := map[string]cty.Value{}
+	for _, ref := range e.Variables() {
+		if ref.RootName() != "local" {
+			continue
+		}
+		name := stepName(ref)
+		if name == "" {
+			return p.Locals
+		}
+		if v, ok := p.Locals[name]; ok {
+			out[name] = v
+		}
+	}
+	return out
 }
 
 // stepName is the name after a traversal's root: x of local.x and local["x"].

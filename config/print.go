@@ -30,6 +30,8 @@ type Printer struct {
 	Style Style
 	Dir   string               // of the files: their paths are shown as seen from the working folder
 	Files map[string]*hcl.File // by the name that ranges have; lines of others are not shown
+
+	lines map[string][]string // of the files that were shown
 }
 
 // Print writes diagnostics of the project's files.
@@ -182,7 +184,14 @@ func (p *Printer) line(rng *hcl.Range) (string, bool) {
 	if rng == nil || p.Files[rng.Filename] == nil {
 		return "", false
 	}
-	lines := strings.Split(string(p.Files[rng.Filename].Bytes), "\n")
+	lines, known := p.lines[rng.Filename]
+	if !known {
+		lines = strings.Split(string(p.Files[rng.Filename].Bytes), "\n")
+		if p.lines == nil {
+			p.lines = map[string][]string{}
+		}
+		p.lines[rng.Filename] = lines
+	}
 	if rng.Start.Line < 1 || rng.Start.Line > len(lines) {
 		return "", false
 	}

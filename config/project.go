@@ -92,9 +92,9 @@ func Load(dir string, in Input) (*Project, hcl.Diagnostics) {
 	var diags hcl.Diagnostics
 	var bodies []hcl.Body
 	for _, name := range names {
-		text, err := os.ReadFile(name)
+		text, err := readFile(name)
 		if err != nil {
-			diags = append(diags, Errorf("E0002", &hcl.Range{Filename: name, Start: hcl.InitialPos, End: hcl.InitialPos}, "File can't be read", err.Error()))
+			diags = append(diags, Errorf("E0002", &hcl.Range{Filename: filepath.Base(name), Start: hcl.InitialPos, End: hcl.InitialPos}, "File can't be read", err.Error()))
 			continue
 		}
 		file, ds := parser.ParseHCL(text, filepath.Base(name))
@@ -123,6 +123,17 @@ func Load(dir string, in Input) (*Project, hcl.Diagnostics) {
 
 // Files are the parsed files by name, for those who need an expression's own text.
 func (p *Project) Files() map[string]*hcl.File { return p.files }
+
+// largestFile is above all that people write, and below what takes long to read.
+const largestFile = 8 << 20
+
+func readFile(name string) ([]byte, error) {
+	about, err := os.Stat(name)
+	if err == nil && about.Size() > largestFile {
+		return nil, fmt.Errorf("it has %d MiB, more than a configuration's 8 MiB: is it one? Lists that large belong into a table", about.Size()>>20)
+	}
+	return os.ReadFile(name)
+}
 
 // projectFiles are the names of a folder's *.hcl files, or why there are none.
 func projectFiles(dir string) ([]string, *hcl.Diagnostic) {

@@ -225,15 +225,19 @@ func (p *Project) readVariables(parser *hclparse.Parser, name string) hcl.Diagno
 	if err != nil {
 		path = name
 	}
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return hcl.Diagnostics{Errorf("E0002", nil, "File of -var-file can't be read", err.Error())}
 	}
 	file, diags := parser.ParseHCL(text, path)
 	if diags.HasErrors() {
+		diags, _ = syntaxErrors(text, diags)
 		return diags
 	}
 	attrs, diags := file.Body.JustAttributes()
+	for _, d := range diags {
+		d.Detail = "A file of variables has lines name = value, and no blocks."
+	}
 	for _, name := range slices.Sorted(maps.Keys(attrs)) {
 		a := attrs[name]
 		v := p.variable(name)
@@ -242,6 +246,11 @@ func (p *Project) readVariables(parser *hclparse.Parser, name string) hcl.Diagno
 			continue
 		}
 		value, ds := a.Expr.Value(nil)
+		for _, d := range ds {
+			if d.Summary == "Variables not allowed" || d.Summary == "Function calls not allowed" {
+				d.Detail = "A file of variables has values alone, texts in quotes."
+			}
+		}
 		if diags = append(diags, ds...); !ds.HasErrors() {
 			rng := a.Expr.Range()
 			diags = append(diags, v.set(value, "what the file says", &rng)...)

@@ -118,7 +118,7 @@ func (rt *plant) sourceKey(pipeline, text string) ([]byte, error) {
 		switch table.Columns[table.Key[0]].Kind {
 		case change.Int, change.Uint, change.Float, change.Bool:
 			if value = json.RawMessage(text); !json.Valid(value) {
-				return nil, fmt.Errorf("key %s is not a value of column %s", text, columns[0])
+				return nil, fmt.Errorf("key %s is not a value of column %s, which is %s", text, columns[0], table.Columns[table.Key[0]].Type)
 			}
 		}
 		return keyText(columns, map[string]json.RawMessage{columns[0]: value}), nil
