@@ -32,13 +32,20 @@ func deal(id, customer, ver int) change.Row {
 	return r
 }
 
-const contactField = "parent.contact"
+const contactField, sellerField = "parent.contact", "parent.seller"
 
-// dealProgram makes deals, each with its customer as parent.
-type dealProgram struct{ print string }
+// dealProgram makes deals, each with its customer as parent; with sellers the customer whose id is ver is another one.
+type dealProgram struct {
+	print   string
+	sellers bool
+}
 
 func (p dealProgram) Fields() []sink.FieldSpec {
-	return []sink.FieldSpec{{Name: "ver", Group: sink.OwnedBySource}, {Name: contactField, Group: sink.ByParent}}
+	all := []sink.FieldSpec{{Name: "ver", Group: sink.OwnedBySource}, {Name: contactField, Group: sink.ByParent}}
+	if p.sellers {
+		all = append(all, sink.FieldSpec{Name: sellerField, Group: sink.ByParent})
+	}
+	return all
 }
 func (p dealProgram) KeyField() string       { return "source_id" }
 func (p dealProgram) KeyPII() bool           { return false }
@@ -55,6 +62,9 @@ func (p dealProgram) Eval(e *change.Event, m *sink.Made) {
 		parent = change.OfString(`{"id":` + parent.Text() + `}`)
 	}
 	m.Fields = append(m.Fields[:0], r[2], parent)
+	if p.sellers {
+		m.Fields = append(m.Fields, change.OfString(`{"id":`+r[2].Text()+`}`))
+	}
 }
 
 // estate is an engine with two pipelines into one account: customers are the parents of deals.
@@ -84,7 +94,7 @@ func newEstate(t testing.TB, partitions int, change func(deals *sink.Spec)) *est
 	base := sink.Spec{App: "crm", Partitions: partitions, OnDelete: "archive", OnLeave: "archive", OnAppDelete: "recreate", Guard: unguarded, Schema: tables}
 	contacts, children := base, base
 	contacts.Name, contacts.Topic, contacts.Object, contacts.Program = "customers", customers.Topic, "contacts", program{print: "1"}
-	children.Name, children.Topic, children.Object, children.Program = "deals", deals.Topic, "deals", dealProgram{"1"}
+	children.Name, children.Topic, children.Object, children.Program = "deals", deals.Topic, "deals", dealProgram{print: "1"}
 	children.Parents = []sink.Parent{{Name: "contact", Field: contactField, Pipeline: "customers", Required: true, Wait: time.Hour}}
 	if change != nil {
 		change(&children)

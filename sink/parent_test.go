@@ -409,3 +409,54 @@ func (e *estate) moveDeals() {
 		e.t.Errorf("ledger %+v", l)
 	}
 }
+
+// Two parents of one object: what both name stays until neither does.
+func TestTwoParentsOfOneObject(t *testing.T) {
+	estates(t, func(deals *sink.Spec) {
+		deals.Program = dealProgram{print: "1", sellers: true}
+		deals.Parents = append(deals.Parents, sink.Parent{Name: "seller", Field: sellerField, Pipeline: "customers", Required: true, Wait: time.Hour})
+	}, func(t *testing.T, e *estate) {
+		for _, id := range []int{1, 3} {
+			e.customers.insert(customer(id))
+		}
+		e.deals.insert(deal(1, 1, 2))
+		e.both()
+		e.wantLinks() // one of the two is not there
+		e.customers.begin()
+		e.customers.insert(customer(2))
+		e.both()
+		e.wantLinks("1-1", "1-2")
+		for _, step := range []struct {
+			buyer, seller int
+			want          []string
+		}{{2, 2, []string{"1-2"}}, {2, 3, []string{"1-2", "1-3"}}, {0, 3, []string{"1-3"}}, {3, 1, []string{"1-1", "1-3"}}} {
+			e.deals.begin()
+			e.deals.update(deal(1, step.buyer, step.seller))
+			e.both()
+			e.wantLinks(step.want...)
+		}
+		if l := e.ledger("deals"); l.Waiting+l.Pending+l.Rejected != 0 {
+			t.Errorf("ledger %+v", l)
+		}
+	})
+}
+
+// A parent that is added to a pipeline, or is another pipeline's now, is associated with what is there.
+func TestParentsAreAddedLater(t *testing.T) {
+	estates(t, nil, func(t *testing.T, e *estate) {
+		for id := 1; id <= 2; id++ {
+			e.customers.insert(customer(id))
+		}
+		e.deals.insert(deal(1, 1, 2))
+		e.both()
+		e.wantLinks("1-1")
+		e.stop()
+		e.specs[0].Program = dealProgram{print: "2", sellers: true}
+		e.specs[0].Parents = append(e.specs[0].Parents, sink.Parent{Name: "seller", Field: sellerField, Pipeline: "customers", Required: true, Wait: time.Hour})
+		e.open()
+		e.deals.begin()
+		e.deals.read(deal(1, 1, 2), 1) // the backfill of changed rules
+		e.both()
+		e.wantLinks("1-1", "1-2")
+	})
+}

@@ -315,6 +315,10 @@ func (a *app) associationRoutes() []simulator.Route {
 			return nil
 		}))
 		add("/batch/labels/archive", true, a.associations(true, archived, func(from, to end, kinds []kind) map[string]any {
+			if slices.Contains(kinds, unlabelledType(from.t, to.t)) { // takes the labels with it ([associations], associate-records/batch/delete-association-labels)
+				a.dissociate(from, to)
+				return nil
+			}
 			for _, k := range kinds {
 				a.unlabel(edge{from, to}, k)
 			}

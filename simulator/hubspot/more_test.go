@@ -145,6 +145,12 @@ func TestAssociations(t *testing.T) {
 	h.want("POST", base+"labels/archive", `{"inputs":[{"from":{"id":"1"},"to":{"id":"2"},"types":[{"associationCategory":"HUBSPOT_DEFINED","associationTypeId":1}]}]}`, 200, "")
 	wants("companies/1 contacts/1 280", "companies/2 contacts/1 280", "contacts/1 companies/1 279", "contacts/1 companies/2 279")
 
+	// The unlabelled type takes the labels between two records with it.
+	h.want("POST", base+"create", `{"inputs":[{"from":{"id":"1"},"to":{"id":"2"},"types":[{"associationCategory":"HUBSPOT_DEFINED","associationTypeId":1}]}]}`, 201, "")
+	h.want("POST", base+"labels/archive", `{"inputs":[{"from":{"id":"1"},"to":{"id":"2"},"types":[{"associationCategory":"HUBSPOT_DEFINED","associationTypeId":279}]}]}`, 200, "")
+	wants("companies/1 contacts/1 280", "contacts/1 companies/1 279")
+	h.want("POST", base+"associate/default", `{"inputs":[{"from":{"id":"1"},"to":{"id":"2"}}]}`, 200, "")
+
 	// v4 answers an archive with nothing.
 	h.want("POST", "/crm/v4/associations/contacts/companies/batch/archive", `{"inputs":[{"from":{"id":"1"},"to":[{"id":"2"}]}]}`, 204, "")
 	wants("companies/1 contacts/1 280", "contacts/1 companies/1 279")

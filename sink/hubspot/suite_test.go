@@ -12,11 +12,14 @@ import (
 	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
 
+// parents are the objects with which records are associated in the suite.
+var parents = map[string]string{"deals": "contacts", "companies": "contacts", "machines": "contacts"}
+
 // suite runs the suite of all apps on an object whose key is key.
 func suite(t *testing.T, object, key, text string, bad sink.Field) {
 	sinktest.Run(t, func(t *testing.T) sinktest.Case {
 		a := open(t, "", simulator.Options{Data: strings.NewReader(properties + machines)}, lookalike.ShuffleResults(1))
-		return sinktest.Case{App: a.app, Object: object, Key: key, Text: text, Bad: bad, Fail: func(f sinktest.Fault) {
+		return sinktest.Case{App: a.app, Object: object, Key: key, Text: text, Bad: bad, Parent: parents[object], ParentKey: "shop_id", Fail: func(f sinktest.Fault) {
 			switch f {
 			case sinktest.Busy:
 				a.fault(t, simulator.Fault{Kind: "status", Status: 429, RetryAfter: simulator.Duration(time.Second), Calls: 1})

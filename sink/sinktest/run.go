@@ -19,6 +19,8 @@ type Case struct {
 	Text   string // a text field that may be written freely
 	// Bad is a change's field that the app refuses for its record alone; the zero Field: there is none.
 	Bad sink.Field
+	// Parent is an object with whose records those of Object can be associated, and its unique field; "": there is none.
+	Parent, ParentKey string
 	// Fail makes the next call fail in that way, Halted all of them; nil: faults can't be made. Busy, Drop,
 	// DropAfter and Halted are asked for. Busy names 50 ms or more.
 	Fail func(f Fault)
@@ -40,6 +42,8 @@ func Run(t *testing.T, open func(t *testing.T) Case) {
 		"an answer that is lost is unknown":             lost,
 		"a request that is lost is unknown":             dropped,
 		"a context that has ended is no record's fault": ended,
+		"an association is made and taken away twice":   associatedTwice,
+		"a lost association is made again":              associationLost,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -291,5 +295,63 @@ func ended(t *testing.T, c Case) {
 	var reject *sink.RejectError
 	if errors.As(err, &reject) || err == nil && (len(results) != 1 || errors.As(results[0].Err, &reject)) {
 		t.Fatalf("got %v, want no rejection", err)
+	}
+}
+
+// pairs makes two records and two parents of them.
+func (c Case) pairs(t *testing.T) sink.Associations {
+	t.Helper()
+	children := c.push(t, sink.Upsert, c.change("k1", text(c.Text, "one")), c.change("k2", text(c.Text, "two")))
+	parents := c
+	parents.Object, parents.Key = c.Parent, c.ParentKey
+	ps := parents.push(t, sink.Upsert, parents.change("p1"), parents.change("p2"))
+	return sink.Associations{From: c.Object, To: c.Parent, Pairs: []sink.Pair{{From: children[0].AppID, To: ps[0].AppID}, {From: children[1].AppID, To: ps[1].AppID}}}
+}
+
+func associatedTwice(t *testing.T, c Case) {
+	app, ok := c.App.(sink.Associator)
+	if !ok || c.Parent == "" {
+		t.Log("the app keeps no associations")
+		return
+	}
+	if c.App.Limits(c.Object).Associate < 2 {
+		t.Fatal("Limits.Associate is not set")
+	}
+	a := c.pairs(t)
+	for _, a.Remove = range []bool{false, false, true, true, false} {
+		errs, err := app.Associate(t.Context(), a)
+		if err != nil || len(errs) != 2 || errs[0] != nil || errs[1] != nil {
+			t.Fatalf("associate, remove %v: %v, %v", a.Remove, errs, err)
+		}
+	}
+	gone := c.change("k1")
+	gone.AppID = a.Pairs[0].From
+	c.push(t, sink.Archive, gone)
+	errs, err := app.Associate(t.Context(), a)
+	if err != nil || !errors.Is(errs[0], sink.ErrGone) || errs[1] != nil {
+		t.Errorf("a record that is gone: %v, %v", errs, err)
+	}
+}
+
+func associationLost(t *testing.T, c Case) {
+	app, ok := c.App.(sink.Associator)
+	if !ok || c.Parent == "" || c.Fail == nil {
+		t.Log("the app keeps no associations, or faults can't be made")
+		return
+	}
+	a := c.pairs(t)
+	for _, fault := range []Fault{Drop, DropAfter} {
+		c.Fail(fault)
+		if _, err := app.Associate(t.Context(), a); err == nil {
+			t.Fatal("a call that was lost has no error")
+		}
+		if errs, err := app.Associate(t.Context(), a); err != nil || errs[0] != nil || errs[1] != nil {
+			t.Errorf("sent again: %v, %v", errs, err)
+		}
+	}
+	c.Fail(Busy)
+	var retry *sink.RetryError
+	if _, err := app.Associate(t.Context(), a); !errors.As(err, &retry) {
+		t.Errorf("too many requests: %v", err)
 	}
 }

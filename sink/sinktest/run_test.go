@@ -24,3 +24,21 @@ func TestVendor(t *testing.T) {
 		}}
 	})
 }
+
+func TestAccount(t *testing.T) {
+	sinktest.Run(t, func(t *testing.T) sinktest.Case {
+		a := sinktest.NewAccount(sink.Limits{Batch: 10, Read: 10, Associate: 10}, map[string]*sinktest.Vendor{"o": sinktest.NewVendor("k", sink.Limits{}), "p": sinktest.NewVendor("pk", sink.Limits{})})
+		return sinktest.Case{App: a, Object: "o", Key: "k", Text: "t", Parent: "p", ParentKey: "pk", Fail: func(f sinktest.Fault) {
+			failed := map[string]bool{}
+			once := func(what string) sinktest.Fault {
+				if failed[what] {
+					return sinktest.None
+				}
+				failed[what] = true
+				return f
+			}
+			a.Objects["o"].SetFault(func(int, sink.Action, []sink.Change) sinktest.Fault { return once("push") })
+			a.SetFault(func(int, sink.Associations) sinktest.Fault { return once("associate") })
+		}}
+	})
+}
