@@ -21,13 +21,12 @@ func (p *Pipeline) await(ctx context.Context) error {
 	for _, of := range p.parents {
 		loading[of.Name] = of.of.loading()
 	}
-	for more := true; more; {
-		var err error
-		if more, err = p.awaitSome(ctx, loading); err != nil {
-			return err
-		}
+	more, err := p.awaitSome(ctx, loading)
+	if more { // in the next step: what is ready goes out in between
+		p.arrived.Store(true)
+		p.d.wake()
 	}
-	return nil
+	return err
 }
 
 // awaits tells whether references are due, so that what waits may be about to go; the caller holds mu.

@@ -106,3 +106,11 @@ func (p *project) parentsFirst() (order []*config.Pipeline) {
 	}
 	return order
 }
+
+// parentNames are the names of a pipeline's parents.
+func parentNames(pipe *config.Pipeline) (names []string) {
+	for i := range pipe.Parents {
+		names = append(names, pipe.Parents[i].Name)
+	}
+	return names
+}

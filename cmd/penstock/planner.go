@@ -416,6 +416,9 @@ func (pl *planner) notes() {
 			note(`the pipeline is new or its rules changed, and backfill = "ask": rows that do not change wait for penstock backfill approve %s`, pl.pipe.Name)
 		}
 	}
+	if names := parentNames(pl.pipe); len(names) > 0 {
+		note("records are counted whether or not their parents (%s) are in the app yet; calls that associate them are not counted", strings.Join(names, ", "))
+	}
 	if pl.delivery.Paused > 0 {
 		note("the pipeline is paused since %s: nothing is sent before penstock resume %s", time.UnixMilli(pl.delivery.Paused).UTC().Format(time.RFC3339), pl.pipe.Name)
 	}
