@@ -20,7 +20,8 @@ func (r *round) streamProblems() []string {
 	keys := map[int64][]message{} // changes and rows of the last snapshot, by key, in order
 	for _, messages := range all {
 		last, begun, ended := "", 0, 0
-		loaded := map[int64]bool{}
+		loaded := map[int64]string{} // keys of a snapshot's rows, with the session that read each last
+		created := map[int64]bool{}  // a row that came to another key, without the values that did not change, is read once more
 		for i := range messages {
 			m := &messages[i]
 			at := fmt.Sprintf("partition %d offset %d", m.partition, m.offset)
@@ -49,14 +50,18 @@ func (r *round) streamProblems() []string {
 					keys[key] = slices.DeleteFunc(keys[key], func(m message) bool { return m.op == 'r' })
 				}
 				clear(loaded)
-			case 'r': // after a crash a piece of a snapshot comes again, under new ids
-				loaded[m.key] = true
+			case 'r': // after a crash a piece of a snapshot comes again, under ids of another session
+				if loaded[m.key] == m.session() && !created[m.key] && r.database.Scheme != "mysql" {
+					complain("%s: row %d comes twice in one reading of the snapshot (%s)", at, m.key, m.id)
+				}
+				loaded[m.key] = m.session()
 				keys[m.key] = append(keys[m.key], *m)
 			case 'c', 'u', 'd':
 				if m.op == 'd' && (i+1 == len(messages) || !messages[i+1].tombstone) {
 					complain("%s: no tombstone after the delete of %d", at, m.key)
 				}
 				m.late = ended > 0
+				created[m.key] = created[m.key] || m.op == 'c'
 				keys[m.key] = append(keys[m.key], *m)
 			default:
 				complain("%s: op %c was not expected", at, m.op)
@@ -72,6 +77,9 @@ func (r *round) streamProblems() []string {
 	}
 	return problems
 }
+
+// session tells which of a Postgres source's sessions read a row of a snapshot: each has a number of its own in its event ids.
+func (m *message) session() string { return m.id[24:32] }
 
 // matchStream compares one writer's rows. A writer's transactions come one after the
 // other, so there is one of them from which on the stream has all. Of what was before, and of nothing else, a
