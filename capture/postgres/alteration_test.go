@@ -46,7 +46,12 @@ func TestAlterations(t *testing.T) {
 		}
 		ok := t.Run(fmt.Sprintf("%s/seed=%d", server, seed), func(t *testing.T) {
 			a := &alterations{d: databases[server], rnd: rand.New(rand.NewPCG(uint64(seed), 1)), schema: fmt.Sprintf("s%d", seed), new: server == "postgres18"}
-			a.streaming = a.new && seed%4 == 3
+			switch seed % 8 {
+			case 3:
+				a.streaming = "debug_logical_replication_streaming = immediate"
+			case 2, 6, 7:
+				a.streaming = "logical_decoding_work_mem = '64kB'"
+			}
 			defer func() {
 				if t.Failed() {
 					t.Logf("what was done:\n%s", strings.Join(a.trace, "\n"))
@@ -87,8 +92,8 @@ type alterations struct {
 	rnd    *rand.Rand
 	schema string
 	new    bool // Postgres 18
-	// streaming has every change sent before its transaction's end, which otherwise only large ones are.
-	streaming bool
+	// streaming has the server send transactions before their end: each change, or when they are larger than this; "": not.
+	streaming string
 	sessions  []*alterSession
 	fresh     int // numbers names and labels
 	counts    alterCounts
@@ -138,8 +143,11 @@ func (a *alterations) run(t *testing.T) {
 	}
 	d.exec(t, "DROP PUBLICATION IF EXISTS shop", "CREATE SCHEMA "+a.schema, "CREATE PUBLICATION shop FOR ALL TABLES WITH (publish_via_partition_root = true)")
 	if a.new {
-		how := map[bool]string{true: "immediate", false: "buffered"}[a.streaming]
-		d.exec(t, "ALTER PUBLICATION shop SET (publish_generated_columns = stored)", "ALTER DATABASE "+d.name+" SET debug_logical_replication_streaming = "+how)
+		d.exec(t, "ALTER PUBLICATION shop SET (publish_generated_columns = stored)")
+	}
+	d.exec(t, "ALTER DATABASE "+d.name+" RESET ALL")
+	if a.streaming != "" {
+		d.exec(t, "ALTER DATABASE "+d.name+" SET "+a.streaming)
 	}
 	for range 3 {
 		config, err := pgconn.ParseConfig(d.url)

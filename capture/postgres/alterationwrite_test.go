@@ -21,8 +21,12 @@ func (a *alterations) value(typ string) string {
 	case "numeric", "amount":
 		return fmt.Sprintf("%d.%02d", n/100, n%100)
 	case "text", "character varying":
-		if a.rnd.IntN(12) == 0 {
-			return fmt.Sprintf("(SELECT string_agg(md5((%d + i)::text), '') FROM generate_series(1, 150) i)", n)
+		large, lines := 12, 150
+		if a.streaming != "" {
+			large, lines = 2, 600
+		}
+		if a.rnd.IntN(large) == 0 {
+			return fmt.Sprintf("(SELECT string_agg(md5((%d + i)::text), '') FROM generate_series(1, %d) i)", n, lines)
 		}
 		return fmt.Sprintf("'%d %s'", n, a.pick("é", "x", `"`, `\`, "NULL", ""))
 	case "boolean":

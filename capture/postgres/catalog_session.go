@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -10,11 +11,12 @@ import (
 // catalogRest is how long the session that reads the catalog is kept without a question.
 const catalogRest = 5 * time.Second
 
-// catalogSession is the session with which a stream reads the catalog about tables that were altered. It is opened for the
-// first of them and kept for those that follow soon.
+// catalogSession is the session with which a stream reads the catalog about tables and types that were altered. It is opened
+// for the first of them and kept for those that follow soon.
 type catalogSession struct {
-	conn  *pgconn.PgConn
-	asked time.Time
+	conn        *pgconn.PgConn
+	lockTimeout string // as it is set
+	asked       time.Time
 }
 
 // ask runs f with the session; lockTimeout is how long its statements may wait for locks.
@@ -24,12 +26,18 @@ func (c *catalogSession) ask(ctx context.Context, s *Source, lockTimeout string,
 			c.conn = nil
 			return err
 		}
+		c.lockTimeout = ""
 	}
 	c.asked = time.Now()
-	if err = exec(ctx, c.conn, "SET lock_timeout = "+quoteLiteral(lockTimeout)); err == nil {
+	if lockTimeout != c.lockTimeout {
+		err = exec(ctx, c.conn, "SET lock_timeout = "+quoteLiteral(lockTimeout))
+		c.lockTimeout = lockTimeout
+	}
+	if err == nil {
 		err = f(c.conn)
 	}
-	if err != nil {
+	var refused *pgconn.PgError
+	if err != nil && (!errors.As(err, &refused) || refused.Code != "55P03") { // lock_not_available
 		c.close()
 	}
 	return err

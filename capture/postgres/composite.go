@@ -17,7 +17,6 @@ import (
 
 // attributes is what is known of the composite types of a stream.
 type attributes struct {
-	conn    *pgconn.PgConn
 	types   map[uint32]*attributeSpan // by the type's relation
 	checked uint64                    // up to here nothing but what is known was altered
 	asked   time.Time                 // when the catalog was
@@ -36,7 +35,7 @@ type attributeSpan struct {
 // attributePatience is how long an alteration that is under way is waited for, and attributePause
 // how long is then done without.
 const (
-	attributePatience = 50 * time.Millisecond
+	attributePatience = "50ms"
 	attributePause    = time.Second
 )
 
@@ -58,13 +57,6 @@ SELECT o.relid, COALESCE(pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnu
 FROM pg_catalog.unnest($1::oid[]) AS o (relid) LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = o.relid AND a.attnum > 0
      LEFT JOIN pg_catalog.pg_type t ON t.typrelid = o.relid LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name = $2
 GROUP BY o.relid`
-
-func (a *attributes) close() {
-	if a.conn != nil {
-		closeConn(a.conn)
-		a.conn = nil
-	}
-}
 
 // attributes makes sure that composite values of a row at lsn are read with the attributes they had,
 // or as text. It returns the relation, or the one of sc that took its place.
@@ -103,16 +95,6 @@ func (st *stream) checkAttributes(relids []uint32) (bool, error) {
 	if a.asked = time.Now(); a.asked.Before(a.retry) {
 		return false, nil
 	}
-	if a.conn == nil {
-		conn, err := st.s.connect(st.ctx, false)
-		if err != nil {
-			return false, err
-		}
-		a.conn = conn
-		if err := exec(st.ctx, conn, fmt.Sprintf("SET lock_timeout = %d", attributePatience.Milliseconds())); err != nil {
-			return false, err
-		}
-	}
 	if a.types == nil {
 		a.types = map[uint32]*attributeSpan{}
 	}
@@ -125,31 +107,45 @@ func (st *stream) checkAttributes(relids []uint32) (bool, error) {
 	for relid := range a.types {
 		all = append(all, relid)
 	}
+	settled := false
+	err := st.catalog.ask(st.ctx, st.s, attributePatience, func(conn *pgconn.PgConn) (err error) {
+		settled, err = st.readSettled(conn, all)
+		return err
+	})
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "55P03" { // lock_not_available
+		a.retry = time.Now().Add(attributePause)
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read attributes of composite types: %w", err)
+	}
+	return settled, nil
+}
+
+// readSettled reads composite types, and all types anew if one of them was altered; false: they are being altered.
+func (st *stream) readSettled(conn *pgconn.PgConn, all []uint32) (bool, error) {
 	for range 5 {
-		was, err := readAttributes(st.ctx, a.conn, st.s.cfg.Slot, all)
-		if err == nil && st.forgetAltered(was) {
+		was, err := readAttributes(st.ctx, conn, st.s.cfg.Slot, all)
+		if err != nil {
+			return false, err
+		}
+		if st.forgetAltered(was) {
 			// The types are looked up anew, and have to be still the same after that.
-			var is *attributeReading
-			if err = st.loadTypes(a.conn); err == nil {
-				is, err = readAttributes(st.ctx, a.conn, st.s.cfg.Slot, all)
+			if err := st.loadTypes(conn); err != nil {
+				return false, err
 			}
-			if err == nil && !is.same(was) {
+			is, err := readAttributes(st.ctx, conn, st.s.cfg.Slot, all)
+			if err != nil {
+				return false, err
+			}
+			if !is.same(was) {
 				continue
 			}
-			if err == nil {
-				a.take(is)
-				was = is
-			}
+			st.attrs.take(is)
+			was = is
 		}
-		var pg *pgconn.PgError
-		if errors.As(err, &pg) && pg.Code == "55P03" { // lock_not_available
-			a.retry = time.Now().Add(attributePause)
-			return false, nil
-		}
-		if err != nil {
-			return false, fmt.Errorf("read attributes of composite types: %w", err)
-		}
-		a.checked = was.before
+		st.attrs.checked = was.before
 		return true, nil
 	}
 	return false, nil

@@ -91,7 +91,6 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 		return err
 	}
 	defer st.endProgress()
-	defer st.attrs.close()
 	defer st.catalog.close()
 	st.loader = newLoader(s, srv, st)
 	w.waiting = out.Idle
