@@ -132,6 +132,16 @@ func testStandby(t *testing.T, version string) {
 	if err := again("2").Stop(); err != nil {
 		t.Error(err)
 	}
+	// The slot goes, the publication is the primary's.
+	if err := lt.d.open(t, cfg).Drop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if left := second.query(t, "SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_publication)")[0]; left[0] != "0" || left[1] != "1" {
+		t.Errorf("%s slots and %s publications are left, want 0 and 1", left[0], left[1])
+	}
+	if err := again("20").Stop(); err != nil {
+		t.Error(err)
+	}
 	restart := func(level string) {
 		t.Helper()
 		lt.d.exec(t, "ALTER SYSTEM SET wal_level = '"+level+"'")
