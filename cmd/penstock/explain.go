@@ -280,8 +280,8 @@ func waitingText(w *state.Pending) string {
 
 // rowOf reads a row from the source; nil: it is not there.
 func (rt *plant) rowOf(ctx context.Context, pipe *config.Pipeline, table *change.Table, key []byte) (now *change.Table, row change.Row, err error) {
-	from, ok := rt.project.sources[pipe.From.Source].(rereader)
-	if !ok {
+	find := byKey(rt.project.sources[pipe.From.Source])
+	if find == nil {
 		return nil, nil, errors.New("rows of this kind of source are not read by key in this version")
 	}
 	var members map[string]json.RawMessage
@@ -305,7 +305,7 @@ func (rt *plant) rowOf(ctx context.Context, pipe *config.Pipeline, table *change
 	}
 	limit, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	_, err = from.Rows(limit, table.QualifiedName(), []change.Row{values}, func(t *change.Table, r change.Row) error {
+	_, err = find(limit, table.QualifiedName(), []change.Row{values}, func(t *change.Table, r change.Row) error {
 		now, row = t, r.Clone()
 		return nil
 	})

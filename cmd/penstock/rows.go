@@ -11,15 +11,30 @@ import (
 	"github.com/penstock-cdc/penstock/sink"
 )
 
+// findRows reads rows of a table by the values of their keys, as they are now; passed tells whether all that was committed
+// before is durable in the log.
+type findRows = func(ctx context.Context, table string, keys []change.Row, f func(*change.Table, change.Row) error) (passed func(context.Context) (bool, error), err error)
+
 // rereader is a source whose events may lack values, and that reads their rows again by key.
 type rereader interface {
 	Rows(ctx context.Context, table string, keys []change.Row, f func(*change.Table, change.Row) error) (passed func(context.Context) (bool, error), err error)
 }
 
-// finder is a source whose events are always whole (MySQL and MariaDB, which are captured with binlog_row_image=FULL only):
-// its rows are read by key for reconcile alone, by a process that captures it.
+// finder is a source whose events are always whole (MySQL and MariaDB, which are captured with binlog_row_image=FULL only).
+// What has passed is known to a process that captures it alone.
 type finder interface {
 	Find(ctx context.Context, table string, keys []change.Row, f func(*change.Table, change.Row) error) (passed func(context.Context) (bool, error), err error)
+}
+
+// byKey returns how a source reads rows by key, nil: it does not.
+func byKey(src database) findRows {
+	switch from := src.(type) {
+	case rereader:
+		return from.Rows
+	case finder:
+		return from.Find
+	}
+	return nil
 }
 
 // rows reads a pipeline's rows again.
@@ -27,23 +42,15 @@ type rows struct {
 	rt    *plant
 	pipe  *config.Pipeline
 	src   database
-	find  func(ctx context.Context, table string, keys []change.Row, f func(*change.Table, change.Row) error) (passed func(context.Context) (bool, error), err error)
+	find  findRows
 	table *change.Table
 }
 
 // rowsOf returns nil where rows are not read by key.
 func (rt *plant) rowsOf(pipe *config.Pipeline, table *change.Table) sink.Rows {
 	src := rt.project.sources[pipe.From.Source]
-	r := rows{rt, pipe, src, nil, table}
-	switch from := src.(type) {
-	case rereader:
-		r.find = from.Rows
-	case finder:
-		if rt.part == partSink {
-			return nil
-		}
-		r.find = from.Find
-	default:
+	r := rows{rt, pipe, src, byKey(src), table}
+	if _, whole := src.(finder); r.find == nil || whole && rt.part == partSink {
 		return nil
 	}
 	if p, ok := src.(pager); ok {

@@ -141,8 +141,11 @@ func startSimulator(ts *testscript.TestScript, args []string) {
 		opts.NoLimits, opts.Limits = false, map[string]int{hubspot.TenSecondly: 5}
 		args = args[1:]
 	}
+	if len(args) == 3 && args[0] == "-token" {
+		opts.Token, args = args[1], args[2:]
+	}
 	if len(args) != 1 {
-		ts.Fatalf("usage: simulator [-limits] FILE")
+		ts.Fatalf("usage: simulator [-limits | -token TOKEN] FILE")
 	}
 	s.simulator = simulator.New(hubspot.New(hubspot.SearchLag(0)), opts)
 	ts.Check(s.simulator.Load(bytes.NewReader([]byte(ts.ReadFile(args[0])))))
