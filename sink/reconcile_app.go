@@ -212,11 +212,17 @@ func (c *reconciler) paced(ctx context.Context, call func(context.Context) error
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		d.unread(err)
+		// What is written must not wait for what can't be read, unless the app says so: whether it is down or has revoked
+		// the credentials, flights find out.
 		var halt *HaltError
+		var retry *RetryError
+		if errors.As(err, &retry) {
+			d.unread(err)
+		}
 		if errors.As(err, &halt) || try == 5 {
 			return &unreadError{fmt.Errorf("read records back from app %s: %w", d.name, err)}
 		}
+		c.paceAt = time.Now().Add(backOff(try))
 	}
 }
 

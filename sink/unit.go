@@ -172,6 +172,9 @@ func (p *Pipeline) follow(u *unit) {
 		}
 	}
 	for _, r := range u.order {
+		if r.gone {
+			delete(p.noted, r.sh.ID)
+		}
 		if it := p.inflight[r.sh.ID]; it != nil {
 			it.sh = r.sh
 			it.newer = r.pd != nil && r.pd != it.want

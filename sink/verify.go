@@ -40,7 +40,7 @@ type Edit struct {
 const putBackMost = 3
 
 // verifyWait is how long a round waits before it goes on when the app can't be asked.
-const verifyWait = 10 * time.Second
+const verifyWait = 30 * time.Second
 
 // edit is a field of ours that the app has otherwise than it took over.
 type edit struct {

@@ -1,11 +1,13 @@
 package sink_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -302,14 +304,14 @@ func TestVerifyModel(t *testing.T) {
 }
 
 func verifyModel(t *testing.T, rnd *rand.Rand) {
-	var faults bool
+	var faults atomic.Bool
 	luck := rand.New(rand.NewPCG(rnd.Uint64(), 2))
 	silent, beforeWrite := rnd.IntN(3) == 0, rnd.IntN(2) == 0
 	w := newVerifying(t, 20, sink.Limits{Batch: 1 + rnd.IntN(9), Read: 1 + rnd.IntN(9), Concurrent: 1 + rnd.IntN(3)}, func(spec *sink.Spec, v *sinktest.Vendor) {
 		spec.Verify = sink.Verify{Every: 10 * time.Minute, BeforeWrite: beforeWrite}
 		spec.OnAppDelete = "recreate"
 		v.Fault = func(int, sink.Action, []sink.Change) sinktest.Fault {
-			if !faults || luck.IntN(4) > 0 {
+			if !faults.Load() || luck.IntN(4) > 0 {
 				return sinktest.None
 			}
 			return []sinktest.Fault{sinktest.Busy, sinktest.Drop, sinktest.DropAfter, sinktest.Broken, sinktest.Partial}[luck.IntN(5)]
@@ -326,7 +328,7 @@ func verifyModel(t *testing.T, rnd *rand.Rand) {
 	edited := map[string]bool{} // e-mails that people put there: seen, or not there any more before they could be
 	latest := map[int]string{}
 	for range 20 + rnd.IntN(30) {
-		faults = rnd.IntN(2) == 0
+		faults.Store(rnd.IntN(2) == 0)
 		id := 1 + rnd.IntN(20)
 		switch have := w.v.Live()[itoa(id)]; rnd.IntN(6) {
 		case 0, 1:
@@ -354,7 +356,7 @@ func verifyModel(t *testing.T, rnd *rand.Rand) {
 			t.Fatal(err)
 		}
 	}
-	faults = false
+	faults.Store(false)
 	for range 10 { // the app's own form is left at the latest after the third time
 		<-time.After(10 * time.Minute)
 		w.settle()
@@ -389,5 +391,40 @@ func verifyModel(t *testing.T, rnd *rand.Rand) {
 	}
 	if err := w.v.Err(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestVerifyThatIsRefused: an app that does not tell what has changed holds up nothing but that, says so, and is asked again.
+func TestVerifyThatIsRefused(t *testing.T) {
+	for name, refusal := range map[string]error{"for good": sink.Halt(errors.New("no scope")), "for now": errors.New("status 500")} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVerifying(t, 5, sink.Limits{Batch: 10, Read: 10}, func(spec *sink.Spec, _ *sinktest.Vendor) { spec.Verify.Every = time.Minute })
+				defer func() { w.stop() }()
+				<-time.After(30 * time.Second)
+				w.v.Mute(refusal)
+				w.v.Edit(w.id(1), map[string]string{"name": "Eve"})
+				for n := range 20 {
+					<-time.After(30 * time.Second)
+					start := time.Now()
+					w.touch(2, n+2, "M"+itoa(n))
+					w.settle()
+					if took := time.Since(start); took > 100*time.Millisecond {
+						t.Errorf("a change took %s", took)
+					}
+				}
+				st := w.engine.Status()
+				if st.Apps[0].State != "open" || st.Pipelines[0].Verify.Detail == "" {
+					t.Errorf("%+v, %+v", st.Apps[0], st.Pipelines[0].Verify)
+				}
+				w.v.Mute(nil)
+				<-time.After(2 * time.Minute)
+				w.settle()
+				equal(t, w.edits(), []string{`app_differs {"id":1} name: N -> Eve`})
+				if st := w.engine.Status().Pipelines[0].Verify; st.Detail != "" || w.v.Live()["1"]["name"] != "N" {
+					t.Errorf("%+v", st)
+				}
+			})
+		})
 	}
 }

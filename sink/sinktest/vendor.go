@@ -57,6 +57,7 @@ type Vendor struct {
 	calls   int
 	reads   int
 	polls   int
+	mute    error
 	busy    map[string]bool
 	errs    []error
 	log     []sink.Record // as they were after each change
@@ -268,12 +269,22 @@ func (v *Vendor) Changes(ctx context.Context, object, cursor string, fields []st
 		return sink.Changes{Next: strconv.Itoa(len(v.log))}, nil
 	}
 	v.polls++
+	if v.mute != nil {
+		return sink.Changes{}, v.mute
+	}
 	from, err := strconv.Atoi(cursor)
 	if err != nil {
 		return sink.Changes{}, fmt.Errorf("cursor %q: %w", cursor, err)
 	}
 	to := min(from+max(v.Bounds.Read, 1), len(v.log))
 	return sink.Changes{Records: slices.Clone(v.log[from:to]), Next: strconv.Itoa(to), More: to < len(v.log)}, nil
+}
+
+// Mute makes Changes fail; nil: no more.
+func (v *Vendor) Mute(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.mute = err
 }
 
 // Polls returns how often Changes was asked for what has changed.
