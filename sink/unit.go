@@ -214,7 +214,10 @@ func (u *unit) add(s *state.Shadow) *rec {
 	if s.ID != 0 {
 		u.p.present(s)
 		u.recs[s.ID] = r
-		r.known, r.was = true, identityOf(s)
+		r.known = true
+		if len(u.p.children) > 0 {
+			r.was = identityOf(s)
+		}
 		r.fl = u.p.inflight[s.ID]
 	}
 	if s.Key != nil {
