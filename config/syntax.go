@@ -23,7 +23,7 @@ var derailing = []string{
 var foreign = map[string]string{
 	"and": "Write && for and.", "or": "Write || for or.", "not": "Write ! for not.", "is": "Write == null, or != null.", "like": "Write starts_with(), ends_with(), contains() or regex_match().",
 	"in": "Write contains(list, value).", "between": "Write value >= a && value <= b.", "if": "Write condition ? a : b.", "=": "Write == to compare.", "<>": "Write != for <>.",
-	"\u00a0": "This is a no-break space, as word processors and web pages have it: write a space.", "+": "A number has no plus sign in front.",
+	"\u00a0": "There is a no-break space, as word processors and web pages have it: write a space.", "+": "A number has no plus sign in front.",
 }
 
 var word = regexp.MustCompile(`^(?:[a-zA-Z_]+|=|\x{a0}|\+)`)
@@ -39,7 +39,7 @@ func syntaxErrors(text []byte, diags hcl.Diagnostics) (out hcl.Diagnostics, dera
 		return a.Subject.Start.Byte - b.Subject.Start.Byte
 	})
 	for _, d := range diags {
-		if d.Severity != hcl.DiagError || d.Subject == nil {
+		if d.Severity != hcl.DiagError || d.Subject == nil || d.Summary == "Attribute redefined" { // which has a code of its own
 			out = append(out, d)
 			continue
 		}
@@ -69,6 +69,10 @@ func explain(text []byte, d *hcl.Diagnostic) {
 	if at > 0 && text[at-1] == '<' && bytes.HasPrefix(text[at:], []byte(">")) {
 		found = "<>"
 	}
+	rest, _, _ := bytes.Cut(text[at:], []byte("\n"))
+	if strings.HasPrefix(d.Summary, "Argument or block definition required") && bytes.Contains(rest, []byte("\u00a0")) {
+		found = "\u00a0"
+	}
 	switch {
 	case bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")):
 		d.Summary, d.Detail = "The file is UTF-16", "Save it as UTF-8."
@@ -92,7 +96,7 @@ func explain(text []byte, d *hcl.Diagnostic) {
 		d.Summary, d.Detail = "Marks of a merge", "Git has left its marks in the file: take one of the two versions."
 	case bytes.HasPrefix(text[at:], []byte("}")) && strings.HasPrefix(d.Summary, "Argument or block definition required"):
 		d.Summary, d.Detail = "A brace too many", "This } closes nothing: take it out, or look for a { that is missing above."
-	case foreign[found] != "" && !strings.HasPrefix(d.Summary, "Missing item") && !strings.HasPrefix(d.Summary, "Attribute redefined"):
+	case foreign[found] != "" && !strings.HasPrefix(d.Summary, "Missing item"):
 		d.Detail += " " + foreign[found]
 	}
 }
