@@ -10,7 +10,9 @@ import (
 
 // A record may have a key in the app that its source row has no more: until the app is told, another row's
 // create with that key would be written over it. Such keys are noted when intake learns of it, by record, and
-// forgotten when the app has answered. Keys that a row still has need no note: no other row has them.
+// forgotten when the app has answered. A key that a record was created with and that its row still has needs no note: no
+// other row has it. One that a record was given later stays noted: another row may have had it before, with a create that
+// was not sent yet.
 
 // appKeys are the keys that the app may have for a record, as far as shadow and what is under way say.
 func (u *unit) appKeys(r *rec) (keys [2]change.Value, err error) {
@@ -138,14 +140,39 @@ func (u *unit) mayHave(r *rec, key string) error {
 	return u.tx.PutLeaving(u.p.id, key, r.sh.ID)
 }
 
-// gaveUp notes that a record has no other key in the app than this one (null: none at all), and nothing if its row has
-// that key.
+// gaveUp notes that a record has no other key in the app than this one (null: none at all).
 func (u *unit) gaveUp(r *rec, has change.Value) error {
-	own := r.sh.Key != nil && !r.sh.Rejected && !r.sh.Deleted && !r.sh.Excluded
-	if r.pd != nil {
-		own = own && r.pd.Want == state.Put && r.pd.Key == has
+	return u.forget(r, func(key string) bool { return has.IsNull() || key != has.Text() })
+}
+
+// createdWith notes that a record was made with this key and has no other.
+func (u *unit) createdWith(r *rec, key change.Value) error {
+	return u.forget(r, func(k string) bool { return k != key.Text() || u.rowHas(r, key) })
+}
+
+// rowHas tells whether a record's row has this key as far as is known.
+func (u *unit) rowHas(r *rec, key change.Value) bool {
+	if r.sh.Key == nil || r.sh.Rejected || r.sh.Deleted || r.sh.Excluded {
+		return false
 	}
-	return u.forget(r, func(key string) bool { return own || has.IsNull() || key != has.Text() })
+	switch {
+	case r.pd != nil:
+		return r.pd.Want == state.Put && r.pd.Key == key
+	case r.fl != nil:
+		return r.fl.want.Want == state.Put && r.fl.want.Key == key
+	}
+	return r.sh.Standing == state.InApp && r.sh.AppKey == key
+}
+
+// newest returns the ID of the newest event of a record that is known here.
+func newest(r *rec) change.ID {
+	id := r.sh.Seen
+	for _, other := range []*state.Pending{r.pd, r.flying()} {
+		if other != nil && other.EventID.Compare(id) > 0 {
+			id = other.EventID
+		}
+	}
+	return id
 }
 
 // forget drops notes.
@@ -172,11 +199,12 @@ func (u *unit) forget(r *rec, which func(key string) bool) error {
 }
 
 // blocked tells whether a record must wait since another one may have its key in the app. One that has nothing on
-// its way (its newest event was refused) is made to give the key up.
+// its way (its newest event was refused) is made to give the key up. When the other row has the key now, this one has
+// another by then, or is gone: it waits for its own next event.
 func (u *unit) blocked(r *rec) (bool, error) {
 	w := r.pd
 	inApp := r.sh.Standing == state.InApp
-	if u.left == 0 || w.Want != state.Put || w.Key.IsNull() || inApp && r.sh.AppKey == w.Key {
+	if w.Want != state.Put || w.Key.IsNull() || (inApp && r.sh.AppKey == w.Key) || (!inApp && u.left == 0) {
 		return false, nil
 	}
 	holders, err := u.tx.LeavingByKey(u.p.id, w.Key.Text())
@@ -192,6 +220,13 @@ func (u *unit) blocked(r *rec) (bool, error) {
 		if err != nil {
 			return false, err
 		}
+		if u.rowHas(h, w.Key) {
+			if newest(h).Compare(w.EventID) > 0 && w.Attempts < staleMost {
+				w.Attempts++
+				blocked = true
+			}
+			continue
+		}
 		waits, err := u.holds(h, w.Key)
 		if err != nil {
 			return false, err
@@ -203,8 +238,15 @@ func (u *unit) blocked(r *rec) (bool, error) {
 			blocked = true
 		}
 	}
-	return blocked && (inApp || !w.Unknown), nil // what is unknown is looked for first: see lookByKey
+	if blocked = blocked && (inApp || !w.Unknown); blocked || !inApp { // what is unknown is looked for first: see lookByKey
+		return blocked, nil
+	}
+	return false, u.mayHave(r, w.Key.Text())
 }
+
+// staleMost is how often a record waits, each time for keyWait, for the event that gives it another key: where keys are not
+// unique in the source, none comes.
+const staleMost = 100
 
 // holds tells whether a record may have a noted key, and has it given up when nothing else will do so.
 func (u *unit) holds(h *rec, key change.Value) (bool, error) {

@@ -3,6 +3,7 @@ package sink_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/sinktest"
@@ -98,6 +99,68 @@ func TestTwoRowsExchangeAppKeys(t *testing.T) {
 			if is == nil || is["ident"] != itoa(id) || is["id"] != was["id"] {
 				t.Errorf("row %d: record %v became %v", id, was, is)
 			}
+		}
+	})
+}
+
+// A record gets the key that a row had whose create has not gone out yet, and the event that gives that row another key has
+// not been taken in: the create would be written over the record.
+func TestCreateDoesNotGoWithALostKey(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.Program = program{print: "1", byCode: true} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 1)
+		v.Observe = func(_ sink.Action, id string, fields map[string]string) error {
+			if ident := fields["ident"]; (id == "1") != (ident == "1") {
+				return fmt.Errorf("record %s is made row %s's", id, ident)
+			}
+			return nil
+		}
+		pause := func(paused bool) {
+			if err := p.engine.Pause(t.Context(), "crm", paused); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pause(true)
+		s.begin()
+		s.insert(customer(2))
+		s.begin()
+		first := row(1, "c1@x.test", "C", "pro", 2, 1)
+		first[6] = row(2, "", "", "", 0, 0)[0]
+		s.update(first)
+		p.take(s, 100)
+		pause(false)
+		<-time.After(5 * time.Second)
+		second := row(2, "c2@x.test", "C", "pro", 2, 2)
+		second[6] = row(1, "", "", "", 0, 0)[0]
+		s.update(second) // of the same commit
+		p.take(s, 100)
+		p.settle()
+		live := v.Live()
+		if len(live) != 2 || live["2"]["ident"] != "1" || live["1"]["ident"] != "2" {
+			t.Errorf("the app has %v", live)
+		}
+		if l := p.ledger(); l.Rejected != 0 {
+			t.Errorf("ledger %+v", l)
+		}
+	})
+}
+
+// A source whose keys are not unique has the second row's record refused, not waiting without end.
+func TestKeyThatIsNotUniqueIsRefused(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.Program = program{print: "1", byCode: true} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 1)
+		s.begin()
+		first := row(1, "c1@x.test", "C", "pro", 2, 1)
+		first[6] = row(2, "", "", "", 0, 0)[0]
+		s.update(first)
+		s.begin()
+		s.insert(customer(2))
+		p.take(s, 100)
+		p.settle()
+		if l := p.ledger(); l.Rejected != 1 || l.Pending != 0 {
+			t.Errorf("ledger %+v", l)
+		}
+		if live := v.Live(); len(live) != 1 || live["2"]["ident"] != "1" {
+			t.Errorf("the app has %v", live)
 		}
 	})
 }

@@ -190,14 +190,28 @@ func (u *unit) own(r *rec, it *item) (bool, error) {
 	return false, u.refused(r, it)
 }
 
-// rewrite restores a record that another one with the same key was written over.
+// rewrite restores a record that another one with the same key was written over. What is under way for it may have been
+// done before that.
 func (u *unit) rewrite(o *rec) {
-	sent := o.sh.Sent
+	was := *o.sh
 	o.sh.Sent, o.sh.Stored, o.dirtySh = nil, nil, true
-	if o.pd != nil || o.fl != nil || o.sh.Standing != state.InApp {
+	w := &state.Pending{EventID: was.Applied, Key: was.AppKey, Layout: was.Layout, Fields: was.Sent}
+	switch {
+	case o.pd != nil:
+		if o.pd.Want == state.Put {
+			newer := *o.pd
+			u.fillFromShadow(&was, &newer)
+			u.putPending(o, &newer)
+		}
+		return
+	case o.fl != nil && o.fl.want.Want == state.Put && !hollow(o.fl.want):
+		sent := *o.fl.want
+		u.fillFromShadow(&was, &sent)
+		w.EventID, w.Key, w.Layout, w.Fields = sent.EventID, sent.Key, sent.Layout, sent.Fields
+	case o.fl != nil && o.fl.want.Want != state.Put, was.Standing != state.InApp:
 		return
 	}
-	w := &state.Pending{EventID: o.sh.Applied, Time: u.now, Fingerprint: u.p.print, Layout: o.sh.Layout, Key: o.sh.AppKey, Fields: sent}
+	w.Time, w.Fingerprint = u.now, u.p.print
 	u.ledger.Taken++ // an event of our own
 	u.ready(o, w)
 }
@@ -218,7 +232,11 @@ func (u *unit) applied(r *rec, it *item) error {
 	s.AppID, s.Standing = it.appID, state.InApp
 	u.wrote(s, it)
 	r.dirtySh = true
-	if err := u.gaveUp(r, s.AppKey); err != nil {
+	settled := u.gaveUp
+	if it.base.Standing != state.InApp {
+		settled = u.createdWith
+	}
+	if err := settled(r, s.AppKey); err != nil {
 		return err
 	}
 	return u.rekind(r)

@@ -146,7 +146,10 @@ func (c *cli) command() *cobra.Command {
 		Short:         "Carry every committed change of a database to the apps a business runs on",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.ValidateFlagGroups(); err != nil {
+				return err
+			}
 			switch c.format {
 			case "text", "github":
 			case "json":
