@@ -50,8 +50,6 @@ func (d *dispatcher) pushAll(ctx context.Context, f *flight, l Limits) {
 	}
 }
 
-var errSameKey = errors.New("a newer change creates a record with the same key")
-
 // oneOfKey leaves of creates with one key the one with the newest event: the other row's has another key by now, and
 // its own event is on the way. It is tried again.
 func oneOfKey(items []*item) []*item {
@@ -65,7 +63,7 @@ func oneOfKey(items []*item) []*item {
 			other = it
 		}
 		if other != nil {
-			other.state, other.result.Err = failed, errSameKey
+			other.state, other.result.Err = failed, errSharedKey
 		}
 	}
 	return slices.DeleteFunc(items, func(it *item) bool { return it.state == failed })

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -164,17 +165,6 @@ func (u *unit) rowHas(r *rec, key change.Value) bool {
 	return r.sh.Standing == state.InApp && r.sh.AppKey == key
 }
 
-// newest returns the ID of the newest event of a record that is known here.
-func newest(r *rec) change.ID {
-	id := r.sh.Seen
-	for _, other := range []*state.Pending{r.pd, r.flying()} {
-		if other != nil && other.EventID.Compare(id) > 0 {
-			id = other.EventID
-		}
-	}
-	return id
-}
-
 // forget drops notes.
 func (u *unit) forget(r *rec, which func(key string) bool) error {
 	have, err := u.leaving(r)
@@ -199,8 +189,8 @@ func (u *unit) forget(r *rec, which func(key string) bool) error {
 }
 
 // blocked tells whether a record must wait since another one may have its key in the app. One that has nothing on
-// its way (its newest event was refused) is made to give the key up. When the other row has the key now, this one has
-// another by then, or is gone: it waits for its own next event.
+// its way (its newest event was refused) is made to give the key up. When the other row has the key as far as is
+// known, the event that gives one of the two another key is on its way.
 func (u *unit) blocked(r *rec) (bool, error) {
 	w := r.pd
 	inApp := r.sh.Standing == state.InApp
@@ -221,7 +211,7 @@ func (u *unit) blocked(r *rec) (bool, error) {
 			return false, err
 		}
 		if u.rowHas(h, w.Key) {
-			if newest(h).Compare(w.EventID) > 0 && w.Attempts < staleMost {
+			if w.Attempts < sharedMost {
 				w.Attempts++
 				blocked = true
 			}
@@ -244,9 +234,11 @@ func (u *unit) blocked(r *rec) (bool, error) {
 	return false, u.mayHave(r, w.Key.Text())
 }
 
-// staleMost is how often a record waits, each time for keyWait, for the event that gives it another key: where keys are not
-// unique in the source, none comes.
-const staleMost = 100
+// sharedMost is how often a record waits, each time for keyWait, for the event that gives it, or the row that has its key,
+// another key: where keys are not unique in the source, none comes.
+const sharedMost = 100
+
+var errSharedKey = errors.New("another row's record has the same key, which is to change")
 
 // holds tells whether a record may have a noted key, and has it given up when nothing else will do so.
 func (u *unit) holds(h *rec, key change.Value) (bool, error) {

@@ -111,6 +111,11 @@ func (u *unit) settle(r *rec, it *item) (int64, error) {
 		if err := u.applied(r, it); err != nil {
 			return 0, err
 		}
+		if r.shared {
+			again := *it
+			again.state, again.result.Err = failed, errSharedKey
+			return u.again(r, &again), nil
+		}
 		return u.linked(r, it)
 	case nothing:
 		if it.tied() {
@@ -185,6 +190,10 @@ func (u *unit) own(r *rec, it *item) (bool, error) {
 	if it.action == Upsert && it.state == applied {
 		o.mayHaveLinks(it.want.Links)
 		u.rewrite(o)
+		if it.want.Attempts < sharedMost { // one of the two rows is about to have another key
+			r.shared = true
+			return false, u.mayHave(o, it.key().Text())
+		}
 	}
 	it.result.Err = Reject("conflict", errors.New("the app's record belongs to another key"))
 	return false, u.refused(r, it)

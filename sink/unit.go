@@ -57,6 +57,7 @@ type rec struct {
 	rekey   bool
 	dirtyPd bool
 	gone    bool // delete its shadow row
+	shared  bool // it was written over another record with its key
 }
 
 // keyState is a key's place in the ledger.

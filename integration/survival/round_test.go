@@ -245,7 +245,7 @@ func (r *round) settle() {
 	}
 }
 
-// settleParts runs capture and sink until stream and app are as they must be, or for 90 s.
+// settleParts runs capture and sink until stream, app and quarantine are as they must be, or for 90 s.
 func (r *round) settleParts() {
 	ctx, stop := context.WithCancel(r.Context())
 	var parts errgroup.Group
@@ -266,7 +266,7 @@ func (r *round) settleParts() {
 	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(90 * time.Second); time.Now().Before(end) && (len(r.streamProblems()) > 0 || len(r.appProblems()) > 0); <-tick.C {
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end) && (len(r.streamProblems()) > 0 || len(r.appProblems()) > 0 || len(r.commandProblems()) > 0); <-tick.C {
 	}
 	stop()
 	if err := parts.Wait(); err != nil {
