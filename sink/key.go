@@ -197,6 +197,9 @@ func (u *unit) blocked(r *rec) (bool, error) {
 	if w.Want != state.Put || w.Key.IsNull() || (inApp && r.sh.AppKey == w.Key) || (!inApp && u.left == 0) {
 		return false, nil
 	}
+	if inApp && u.creates(w.Key) {
+		return true, nil
+	}
 	holders, err := u.tx.LeavingByKey(u.p.id, w.Key.Text())
 	if err != nil {
 		return false, err
@@ -232,6 +235,30 @@ func (u *unit) blocked(r *rec) (bool, error) {
 		return blocked, nil
 	}
 	return false, u.mayHave(r, w.Key.Text())
+}
+
+// creates tells whether a create with this key is under way: which of two calls the app takes first is not known.
+func (u *unit) creates(key change.Value) bool {
+	if u.creating == nil {
+		u.creating = map[change.Value]struct{}{}
+		for _, it := range u.p.inflight {
+			u.isCreated(it)
+		}
+		for _, f := range u.start {
+			for _, it := range f.items {
+				u.isCreated(it)
+			}
+		}
+	}
+	_, yes := u.creating[key]
+	return yes
+}
+
+// isCreated keeps u.creating up to an item that goes out.
+func (u *unit) isCreated(it *item) {
+	if u.creating != nil && it.want.Want == state.Put && it.base.Standing != state.InApp {
+		u.creating[it.want.Key] = struct{}{}
+	}
 }
 
 // sharedMost is how often a record waits, each time for keyWait, for the event that gives it, or the row that has its key,

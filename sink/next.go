@@ -208,6 +208,7 @@ func (u *unit) board(recs []*rec, c claim) {
 		f := &flight{p: u.p, items: make([]*item, n)}
 		for i, r := range recs[:n] {
 			f.items[i] = &item{want: r.pd, sh: r.sh, base: r.sh}
+			u.isCreated(f.items[i])
 			r.fl = f.items[i]
 			if r.stored {
 				u.dropPending(r)
@@ -222,22 +223,20 @@ func (u *unit) board(recs []*rec, c claim) {
 
 // takeOff puts what intake has just decided into flights at once, so that it is never among the pending.
 func (u *unit) takeOff(c claim) error {
-	var byKind [state.Kinds][]*rec
-	for _, r := range u.order {
-		if r.pd == nil || !r.dirtyPd || r.stored || r.fl != nil || r.gone || !r.pd.Queue.Ready() || r.pd.Due != 0 {
-			continue
-		}
-		blocked, err := u.blocked(r)
-		if err != nil {
-			return err
-		}
-		if !blocked {
-			k := r.pd.Queue.Kind()
-			byKind[k] = append(byKind[k], r)
-		}
-	}
 	for _, k := range kindOrder {
-		recs := byKind[k]
+		var recs []*rec
+		for _, r := range u.order {
+			if r.pd == nil || !r.dirtyPd || r.stored || r.fl != nil || r.gone || !r.pd.Queue.Ready() || r.pd.Due != 0 || r.pd.Queue.Kind() != k {
+				continue
+			}
+			blocked, err := u.blocked(r)
+			if err != nil {
+				return err
+			}
+			if !blocked {
+				recs = append(recs, r)
+			}
+		}
 		if len(recs) == 0 || !u.lets(k, int64(len(recs))) {
 			continue
 		}
