@@ -217,6 +217,8 @@ func (u *unit) blocked(r *rec) (bool, error) {
 			if w.Attempts < sharedMost {
 				w.Attempts++
 				blocked = true
+			} else if !inApp {
+				w.Unknown = true // it is looked for before it is sent, and refused when it is another row's still: see lookByKey
 			}
 			continue
 		}

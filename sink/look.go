@@ -78,7 +78,11 @@ func (d *dispatcher) lookByKey(ctx context.Context, f *flight, reader Reader, l 
 				it.state, it.result = refused, Result{Err: Reject("conflict", errors.New("the app has several records with this key"))}
 			default:
 				// A record that another row owns is not what we sent.
-				if owned, err := f.p.owned(ctx, found[0].ID, it.want.Record); err == nil && !owned {
+				owned, err := f.p.owned(ctx, found[0].ID, it.want.Record)
+				if err == nil && owned && keys[it][n] == it.want.Key.Text() {
+					it.taken = found[0].ID
+				}
+				if err == nil && !owned {
 					it.appID, it.adopt, it.found = found[0].ID, true, change.OfString(keys[it][n])
 					it.result.Stored = stored(found[0])
 				}
@@ -91,7 +95,11 @@ func (d *dispatcher) lookByKey(ctx context.Context, f *flight, reader Reader, l 
 	for _, it := range items {
 		it.looked = true
 		news := it.appID == "" || it.found.Text() != it.want.Key.Text()
-		if it.hold = it.hold && news && it.state == todo && it.want.Want == state.Put; it.hold {
+		another := it.taken != "" && it.appID == ""
+		switch it.hold = (it.hold && news || another) && it.state == todo && it.want.Want == state.Put; {
+		case it.hold && it.want.Attempts >= sharedMost:
+			it.hold, it.state, it.result = false, refused, Result{Err: Reject("conflict", errors.New("another row's record has this key"))}
+		case it.hold:
 			it.due = keyWait
 		}
 	}

@@ -29,6 +29,7 @@ type item struct {
 	looked bool         // the app was asked for what may have been sent
 	found  change.Value // the key under which it has it
 	hold   bool         // its key is another record's for a while yet
+	taken  string       // the app's id of the record that has its key, which is another row's
 	bare   bool         // its key was cleared in the app, for another record to take it
 	write  []Field
 	sent   []int // indexes of fields that are settled once the call is answered

@@ -106,14 +106,20 @@ func (u *unit) settle(r *rec, it *item) (int64, error) {
 			return 0, err
 		}
 	}
+	if it.taken != "" && it.state == todo {
+		if err := u.takenBy(r, it); err != nil {
+			return 0, err
+		}
+	}
 	switch it.state {
 	case applied:
 		if err := u.applied(r, it); err != nil {
 			return 0, err
 		}
 		if r.shared {
-			again := *it
-			again.state, again.result.Err = failed, errSharedKey
+			again, want := *it, *it.want
+			want.Unknown, want.RemovalSent = false, false // it was answered
+			again.state, again.result.Err, again.want = failed, errSharedKey, &want
 			return u.again(r, &again), nil
 		}
 		return u.linked(r, it)
@@ -133,6 +139,19 @@ func (u *unit) settle(r *rec, it *item) (int64, error) {
 		return 0, u.absent(r, it)
 	}
 	return u.again(r, it), nil
+}
+
+// takenBy notes that another row's record has the key of an item, which waits for it.
+func (u *unit) takenBy(r *rec, it *item) error {
+	id, err := u.tx.Owner(u.p.id, it.taken)
+	if err != nil || id == 0 || id == r.sh.ID {
+		return err
+	}
+	o, err := u.record(id)
+	if err != nil || o == nil || o.gone {
+		return err
+	}
+	return u.mayHave(o, it.want.Key.Text())
 }
 
 // looked notes what was found of what was sent with no answer.
