@@ -168,7 +168,9 @@ func lost(err error) bool {
 			pg.Code == "53300",                // too many connections
 			pg.Code == "55006",                // the slot is held by a session of ours that is about to end
 			pg.Code == "57014",                // canceled
-			pg.Code == "40001":                // what a standby replays conflicts with what is read there
+			pg.Code == "40001",                // what a standby replays conflicts with what is read there
+			// Decoding on a standby can fail so for a table that was made a moment ago.
+			pg.Code == "XX000" && strings.Contains(pg.Message, "could not map filenumber"):
 			return true
 		}
 		return errors.Is(err, pgconn.ErrReadOnlyConnection) // of one host, and refused by another
