@@ -180,7 +180,7 @@ func (u *unit) linked(r *rec, it *item) (int64, error) {
 		if !v.IsNull() {
 			others.Key = []byte(v.Text())
 		}
-		if r.pd == nil { // else the newer one may have one of its own
+		if r.pd == nil && !s.Rejected { // else a newer one, or what is listed, may have one of its own
 			if err := u.tx.DeleteOtherReferences(p.id, others); err != nil {
 				return 0, err
 			}

@@ -18,7 +18,7 @@ import (
 	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
 
-var familiesFlag = flag.Int("families", 15, "runs of TestFamilies")
+var familiesFlag = flag.Int("families", 40, "runs of TestFamilies")
 
 // TestFamilies does random things to customers and their deals while the app fails at random, people archive customers in it
 // and the process crashes at failpoints; in the end each deal is in the app, associated with its customer and no other, or it is

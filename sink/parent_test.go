@@ -306,6 +306,38 @@ func TestParentGoneFromTheApp(t *testing.T) {
 	})
 }
 
+// A deal that is listed for its new customer keeps its association with the one before, also when that has another record, and
+// goes to the new one once it comes.
+func TestListedChildIsAssociatedAsBefore(t *testing.T) {
+	estates(t, nil, func(t *testing.T, e *estate) {
+		e.customers.insert(customer(1))
+		e.deals.insert(deal(1, 1, 1))
+		e.both()
+		e.deals.begin()
+		e.deals.update(deal(1, 2, 2))
+		e.both()
+		<-time.After(61 * time.Minute)
+		e.settle()
+		if got := e.listed()[`{"id":1}`]; got != "parent_missing" {
+			t.Fatalf("listed as %q", got)
+		}
+		e.customers.begin()
+		e.customers.delete(customer(1))
+		e.both()
+		e.customers.begin()
+		e.customers.insert(customer(1))
+		e.both()
+		e.wantLinks("1-1")
+		e.customers.begin()
+		e.customers.insert(customer(2))
+		e.both()
+		e.wantLinks("1-2")
+		if got := e.listed(); len(got) != 0 {
+			t.Errorf("listed are %v", got)
+		}
+	})
+}
+
 // A parent that is not required is not waited for, and associated when it comes.
 func TestOptionalParent(t *testing.T) {
 	estates(t, func(deals *sink.Spec) { deals.Parents[0].Required = false }, func(t *testing.T, e *estate) {
