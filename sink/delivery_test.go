@@ -69,6 +69,31 @@ func TestRemovedInTheAppIsMadeAnewWithWhatWasLeftOut(t *testing.T) {
 	})
 }
 
+// The app has no record any more when it is looked for, after the row's newest event was refused.
+func TestRemovedInTheAppWhileRefusedLeavesNoGap(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.OnAppDelete = "recreate" }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 1)
+		v.Archive(v.Live()["1"]["id"])
+		v.SetFault(func(int, sink.Action, []sink.Change) sinktest.Fault { return sinktest.Drop })
+		s.begin()
+		s.update(unsaid(row(1, "new@x.test", "", "pro", 2, 1)))
+		p.take(s, 10)
+		<-time.After(time.Second)
+		s.begin()
+		s.update(unsaid(row(1, "", "", "pro", 3, 1))) // refused
+		p.take(s, 10)
+		v.SetFault(nil)
+		p.settle()
+		s.begin()
+		s.update(unsaid(row(1, "newer@x.test", "", "pro", 4, 1)))
+		p.take(s, 10)
+		p.settle()
+		if r := v.Live()["1"]; r["email"] != "newer@x.test" || r["name"] != "C" {
+			t.Errorf("the app has %v, want the name that it had; ledger %+v", r, p.ledger())
+		}
+	})
+}
+
 func TestRemovedInTheAppIsForgotten(t *testing.T) {
 	bubble(t, func(s *sink.Spec) { s.OnAppDelete = "forget" }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 		p.fill(s, 2)

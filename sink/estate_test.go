@@ -49,6 +49,7 @@ func (p dealProgram) Fields() []sink.FieldSpec {
 }
 func (p dealProgram) KeyField() string       { return "source_id" }
 func (p dealProgram) KeyPII() bool           { return false }
+func (p dealProgram) KeyOfKey() bool         { return true }
 func (p dealProgram) MatchField() string     { return "" }
 func (p dealProgram) MatchAlso() []string    { return nil }
 func (p dealProgram) Fingerprint() string    { return p.print }

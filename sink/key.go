@@ -11,9 +11,9 @@ import (
 
 // A record may have a key in the app that its source row has no more: until the app is told, another row's
 // create with that key would be written over it. Such keys are noted when intake learns of it, by record, and
-// forgotten when the app has answered. A key that a record was created with and that its row still has needs no note: no
-// other row has it. One that a record was given later stays noted: another row may have had it before, with a create that
-// was not sent yet.
+// forgotten when the app has answered. Where the app's key is made of the table's key alone, a key that a row still has needs
+// no note: no other row has it. Else two rows may exchange theirs, one event after the other, so all keys are noted, from
+// before a call that gives one to a record.
 
 // appKeys are the keys that the app may have for a record, as far as shadow and what is under way say.
 func (u *unit) appKeys(r *rec) (keys [2]change.Value, err error) {
@@ -141,14 +141,11 @@ func (u *unit) mayHave(r *rec, key string) error {
 	return u.tx.PutLeaving(u.p.id, key, r.sh.ID)
 }
 
-// gaveUp notes that a record has no other key in the app than this one (null: none at all).
+// gaveUp notes that a record has no other key in the app than this one (null: none at all), and nothing if no other row can
+// have that while this one has it.
 func (u *unit) gaveUp(r *rec, has change.Value) error {
-	return u.forget(r, func(key string) bool { return has.IsNull() || key != has.Text() })
-}
-
-// createdWith notes that a record was made with this key and has no other.
-func (u *unit) createdWith(r *rec, key change.Value) error {
-	return u.forget(r, func(k string) bool { return k != key.Text() || u.rowHas(r, key) })
+	own := u.p.spec.Program.KeyOfKey() && u.rowHas(r, has)
+	return u.forget(r, func(key string) bool { return own || has.IsNull() || key != has.Text() })
 }
 
 // rowHas tells whether a record's row has this key as far as is known.
@@ -194,11 +191,9 @@ func (u *unit) forget(r *rec, which func(key string) bool) error {
 func (u *unit) blocked(r *rec) (bool, error) {
 	w := r.pd
 	inApp := r.sh.Standing == state.InApp
-	if w.Want != state.Put || w.Key.IsNull() || (inApp && r.sh.AppKey == w.Key) || (!inApp && u.left == 0) {
+	ofKey := u.p.spec.Program.KeyOfKey()
+	if w.Want != state.Put || w.Key.IsNull() || inApp && r.sh.AppKey == w.Key || ofKey && u.left == 0 {
 		return false, nil
-	}
-	if inApp && u.creates(w.Key) {
-		return true, nil
 	}
 	holders, err := u.tx.LeavingByKey(u.p.id, w.Key.Text())
 	if err != nil {
@@ -233,34 +228,10 @@ func (u *unit) blocked(r *rec) (bool, error) {
 			blocked = true
 		}
 	}
-	if blocked = blocked && (inApp || !w.Unknown); blocked || !inApp { // what is unknown is looked for first: see lookByKey
+	if blocked = blocked && (inApp || !w.Unknown); blocked || ofKey { // what is unknown is looked for first: see lookByKey
 		return blocked, nil
 	}
 	return false, u.mayHave(r, w.Key.Text())
-}
-
-// creates tells whether a create with this key is under way: which of two calls the app takes first is not known.
-func (u *unit) creates(key change.Value) bool {
-	if u.creating == nil {
-		u.creating = map[change.Value]struct{}{}
-		for _, it := range u.p.inflight {
-			u.isCreated(it)
-		}
-		for _, f := range u.start {
-			for _, it := range f.items {
-				u.isCreated(it)
-			}
-		}
-	}
-	_, yes := u.creating[key]
-	return yes
-}
-
-// isCreated keeps u.creating up to an item that goes out.
-func (u *unit) isCreated(it *item) {
-	if u.creating != nil && it.want.Want == state.Put && it.base.Standing != state.InApp {
-		u.creating[it.want.Key] = struct{}{}
-	}
 }
 
 // sharedMost is how often a record waits, each time for keyWait, for the event that gives it, or the row that has its key,

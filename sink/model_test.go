@@ -27,9 +27,8 @@ import (
 var (
 	seedFlag  = flag.Uint64("seed", 0, "repeat one run of TestModel")
 	movesFlag = flag.Bool("moves", true, "TestModel changes keys too")
-	// Between the two halves of an exchange both rows have one code. What is sent then is not always prevented nor repaired: one
-	// run in some hundreds fails with it (README, known faults).
-	exchangeFlag = flag.Bool("exchange", false, "TestModel exchanges unique values between rows in one transaction")
+	// Between the two halves of an exchange both rows have one code.
+	exchangeFlag = flag.Bool("exchange", true, "TestModel exchanges unique values between rows in one transaction")
 	roundsFlag   = flag.Int("rounds", 60, "runs of TestModel")
 )
 

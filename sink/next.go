@@ -209,7 +209,6 @@ func (u *unit) board(recs []*rec, c claim) {
 		f := &flight{p: u.p, items: make([]*item, n)}
 		for i, r := range recs[:n] {
 			f.items[i] = &item{want: r.pd, sh: r.sh, base: r.sh}
-			u.isCreated(f.items[i])
 			r.fl = f.items[i]
 			if r.stored {
 				u.dropPending(r)

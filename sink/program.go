@@ -8,6 +8,7 @@ type Program interface {
 	Fields() []FieldSpec
 	KeyField() string
 	KeyPII() bool       // the key is made of columns with personal data
+	KeyOfKey() bool     // the key is made of the table's key alone: it changes with that alone
 	MatchField() string // "" for none
 	// MatchAlso are further fields that must have a record's values. With them Made.Match is the JSON array of all values' texts.
 	MatchAlso() []string

@@ -260,11 +260,7 @@ func (u *unit) applied(r *rec, it *item) error {
 	s.AppID, s.Standing = it.appID, state.InApp
 	u.wrote(s, it)
 	r.dirtySh = true
-	settled := u.gaveUp
-	if it.base.Standing != state.InApp {
-		settled = u.createdWith
-	}
-	if err := settled(r, s.AppKey); err != nil {
+	if err := u.gaveUp(r, s.AppKey); err != nil {
 		return err
 	}
 	return u.rekind(r)
@@ -445,6 +441,11 @@ func (u *unit) absent(r *rec, it *item) error {
 	for _, wanted := range []*state.Pending{w, r.pd} {
 		u.fillFromShadow(s, wanted)
 	}
+	if s.Rejected {
+		if err := u.fillRefused(s); err != nil {
+			return err
+		}
+	}
 	s.Standing, s.AppID, s.Sent, s.Stored, s.Links = state.New, "", nil, nil, nil
 	r.dirtySh = true
 	if err := u.gaveUp(r, change.Value{}); err != nil {
@@ -522,13 +523,28 @@ func (u *unit) fillFromShadow(s *state.Shadow, w *state.Pending) {
 	if w == nil || w.Want != state.Put || len(s.Sent) == 0 || hollow(w) {
 		return
 	}
-	fields := slices.Clone(u.p.remap(w.Layout, w.Fields))
+	w.Layout, w.Fields = u.p.layout, u.filled(w.Layout, w.Fields, s)
+}
+
+// fillRefused does the same for a record's entry in quarantine: an event that replaces it may leave these values out.
+func (u *unit) fillRefused(s *state.Shadow) error {
+	q, err := u.tx.QuarantineByRecord(u.p.id, s.ID)
+	if err != nil || q == nil || len(s.Sent) == 0 {
+		return err
+	}
+	q.Layout, q.Request = u.p.layout, u.filled(q.Layout, q.Request, s)
+	return u.tx.PutQuarantine(u.p.id, q)
+}
+
+// filled returns fields with what the app had of those that are left as they are.
+func (u *unit) filled(layout int, fields []change.Value, s *state.Shadow) []change.Value {
+	fields = slices.Clone(u.p.remap(layout, fields))
 	for i, v := range fields {
 		if v.IsUnchanged() && v.Text() == "" {
 			fields[i] = s.Sent[i]
 		}
 	}
-	w.Layout, w.Fields = u.p.layout, fields
+	return fields
 }
 
 // again puts an item back among the pending, or gives way to a newer one.

@@ -50,6 +50,7 @@ func (p program) Fields() []sink.FieldSpec {
 }
 func (p program) KeyField() string       { return "source_id" }
 func (p program) KeyPII() bool           { return false }
+func (p program) KeyOfKey() bool         { return !p.byCode }
 func (p program) MatchField() string     { return "email" }
 func (p program) MatchAlso() []string    { return p.also }
 func (p program) Fingerprint() string    { return p.print }

@@ -38,10 +38,8 @@ type unit struct {
 	changed []*rec
 	barring map[[32]byte]struct{} // tombstones that are new: see bar
 	start   []*flight
-	// creating has the keys of the creates that are under way; nil: nobody has asked.
-	creating map[change.Value]struct{}
-	parked   bool // something waits for a parent now, and what is behind it may go
-	marked   bool // children look at their parents again
+	parked  bool // something waits for a parent now, and what is behind it may go
+	marked  bool // children look at their parents again
 }
 
 // rec is one record within a unit.

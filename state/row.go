@@ -209,7 +209,7 @@ type Quarantine struct {
 	Time        int64 // Unix ms
 	Fingerprint string
 	Event       []byte
-	// Request has the fields that were sent, as in Pending.
+	// Request has the fields that were sent, or are known though the event left them out, as in Pending.
 	Layout  int
 	Request []change.Value
 }

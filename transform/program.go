@@ -94,6 +94,9 @@ func (p *Program) KeyField() string { return p.keyField }
 // KeyPII tells whether the key is made of a column with personal data.
 func (p *Program) KeyPII() bool { return p.keyPII }
 
+// KeyOfKey tells whether the key is made of the table's key alone.
+func (p *Program) KeyOfKey() bool { return p.keyOfKey }
+
 // MatchField is the app's field by which a record that was there before us is found, empty for none.
 func (p *Program) MatchField() string { return p.matchField }
 
