@@ -47,6 +47,7 @@ func benchmarks() []benchmark {
 	return []benchmark{
 		{"postgres", (*suite).postgres},
 		{"transaction", (*suite).transaction},
+		{"load", (*suite).load},
 		{"mysql", (*suite).mysql},
 		{"sink", (*suite).sink},
 		{"latency", (*suite).delivery},
@@ -90,7 +91,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.IntVar(&s.shadow, "shadows", 1_000_000, "records of the state whose size is measured")
 	flags.IntVar(&s.runs, "runs", 5, "runs of each variant, at most 10")
 	flags.DurationVar(&s.latency, "latency", time.Minute, "length of a run of single commits")
-	flags.IntVar(&s.huge, "huge", 10_000_000, "rows of the transaction that the memory of capture is measured through; 0: none")
+	flags.IntVar(&s.huge, "huge", 10_000_000, "rows of the transaction that the memory of capture is measured through, and of the table that is loaded beside commits; 0: neither")
 	flags.Int64Var(&s.big, "big", 5<<30, "bytes in the log for the start after kill -9")
 	flags.StringVar(&s.profile, "cpuprofile", "", "folder for CPU profiles, one for each variant")
 	if err := flags.Parse(args); err != nil {

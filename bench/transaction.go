@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
@@ -227,7 +225,7 @@ func lastRow(ctx context.Context, src *postgres.Source, rows int, began chan<- s
 func awaitStreaming(ctx context.Context, src *postgres.Source, began chan<- struct{}) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for src.Status().State != "streaming" {
+	for state := ""; state != "streaming" && state != "snapshot"; state = src.Status().State {
 		select {
 		case <-ctx.Done():
 			return
@@ -235,129 +233,6 @@ func awaitStreaming(ctx context.Context, src *postgres.Source, began chan<- stru
 		}
 	}
 	close(began)
-}
-
-// timed is a log that notes when each row was durable.
-type timed struct {
-	capture.Log
-	mu      sync.Mutex
-	pending []int64 // ids
-	durable map[int64]time.Time
-}
-
-func (t *timed) Add(r *change.Record) (int, error) {
-	if digits, ok := bytes.CutPrefix(r.Key, []byte(`{"id":`)); ok && r.Value != nil {
-		if id, err := strconv.ParseInt(string(bytes.TrimSuffix(digits, []byte("}"))), 10, 64); err == nil {
-			t.pending = append(t.pending, id)
-		}
-	}
-	return t.Log.Add(r)
-}
-
-func (t *timed) Flush(ctx context.Context, resume []byte) error {
-	if err := t.Log.Flush(ctx, resume); err != nil {
-		return err
-	}
-	now := time.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, id := range t.pending {
-		t.durable[id] = now
-	}
-	t.pending = t.pending[:0]
-	return nil
-}
-
-// commitRows is how many rows each of the small transactions has.
-const commitRows = 10
-
-// durable measures how long after their commit small transactions are durable in the
-// embedded log, at a steady rate.
-func (s *suite) durable(ctx context.Context, d *postgresDatabase) error {
-	for _, rate := range []int{1000, 5000} {
-		lags, err := s.steady(ctx, d, rate)
-		if err != nil {
-			return err
-		}
-		form := func(f float64) string { return fmt.Sprintf("%.1f ms", f) }
-		for _, q := range []struct{ q, goal float64 }{{0.5, 3}, {0.99, 10}} {
-			m := quantile(lags, q.q)
-			s.add(figure{
-				what: fmt.Sprintf("Commit to durable in the embedded log at %s rows/s, p%.0f", number(float64(rate)), q.q*100),
-				goal: fmt.Sprintf("≤ %.0f ms", q.goal), measured: form(m), verdict: atMost(m, q.goal),
-			})
-		}
-	}
-	return nil
-}
-
-func (s *suite) steady(ctx context.Context, d *postgresDatabase, rate int) (lags []float64, err error) {
-	slot := d.name + "_steady"
-	if err := d.exec(ctx, "TRUNCATE public.bench"); err != nil {
-		return nil, err
-	}
-	if err := d.exec(ctx, "SELECT pg_create_logical_replication_slot('"+slot+"', 'pgoutput')"); err != nil {
-		return nil, err
-	}
-	e, err := s.openEmbedded(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, e.remove()) }()
-	writer, err := e.log.Writer(ctx, "shop", e.store)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, writer.Close()) }()
-	src, err := d.sourceWith(slot, s.dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := src.Check(ctx, nil); err != nil {
-		return nil, err
-	}
-	log := &timed{Log: writer, durable: map[int64]time.Time{}}
-	captureCtx, stop := context.WithCancel(ctx)
-	defer stop()
-	began, ended := make(chan struct{}), make(chan error, 1)
-	go awaitStreaming(captureCtx, src, began)
-	go func() {
-		ended <- capture.Run(captureCtx, src, log, change.NewEncoder(src.Identity("bench")), capture.Options{})
-	}()
-	select {
-	case <-began:
-	case err := <-ended:
-		return nil, errors.Join(err, errors.New("capture ended before it began"))
-	}
-	committed := map[int64]time.Time{}
-	tick := time.NewTicker(time.Second * commitRows / time.Duration(rate))
-	defer tick.Stop()
-	last := 0
-	for end := time.Now().Add(min(s.latency, 20*time.Second)); time.Now().Before(end); {
-		<-tick.C
-		if err := d.exec(ctx, insertRows(last, commitRows)); err != nil {
-			return nil, err
-		}
-		last += commitRows
-		committed[int64(last)] = time.Now()
-	}
-	for poll := time.NewTicker(10 * time.Millisecond); ; <-poll.C {
-		log.mu.Lock()
-		_, done := log.durable[int64(last)]
-		log.mu.Unlock()
-		if done || ctx.Err() != nil {
-			poll.Stop()
-			break
-		}
-	}
-	stop()
-	if err := errors.Join(<-ended, ctx.Err()); err != nil {
-		return nil, err
-	}
-	for id, at := range committed {
-		lags = append(lags, max(0, float64(log.durable[id].Sub(at).Microseconds())/1000))
-	}
-	return lags, d.dropSlots(ctx, slot)
 }
 
 // captureOnly is what this program does in the place of its benchmarks when it is

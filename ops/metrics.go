@@ -46,7 +46,7 @@ type collector struct {
 	transactions, transactionBytes, transactionAge, spilled, spilledBytes *prometheus.Desc
 	loadState, loadRows, loadEstimate, loadBytes, loadChunks              *prometheus.Desc
 	loadLeft, loadWaits                                                   *prometheus.Desc
-	pipelineLag, events, open, keys, appState                             *prometheus.Desc
+	pipelineLag, events, edits, open, keys, appState                      *prometheus.Desc
 	pipelinePaused, nextRun, lastRun                                      *prometheus.Desc
 }
 
@@ -76,6 +76,7 @@ func newCollector(p Process) *collector {
 		captured:         desc("events_captured_total", "Events captured since the process started.", "source", "table", "op"),
 		pipelineLag:      desc("pipeline_lag_seconds", "Age of the oldest change that is not in the app yet.", "pipeline"),
 		events:           desc("events_total", "Events taken in, by what became of them.", "pipeline", "outcome"),
+		edits:            desc("edits_total", "Records of ours that others changed or removed in the app, as verify found it.", "pipeline", "kind"),
 		open:             desc("events_open", "Events taken in that have no final outcome yet.", "pipeline", "state"),
 		keys:             desc("keys", "Source keys by their state in the app.", "pipeline", "state"),
 		appState:         desc("app_state", "1 for the state that the app is in.", "app", "state"),
@@ -90,7 +91,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		c.build, c.sourceState, c.sourceLag, c.sourceBehind, c.sourceRetained, c.captured,
 		c.transactions, c.transactionBytes, c.transactionAge, c.spilled, c.spilledBytes,
 		c.loadState, c.loadRows, c.loadEstimate, c.loadBytes, c.loadChunks, c.loadLeft, c.loadWaits,
-		c.pipelineLag, c.pipelinePaused, c.nextRun, c.lastRun, c.events, c.open, c.keys, c.appState,
+		c.pipelineLag, c.pipelinePaused, c.nextRun, c.lastRun, c.events, c.edits, c.open, c.keys, c.appState,
 	} {
 		out <- d
 	}
@@ -154,6 +155,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		}
 		for outcome, n := range p.Events {
 			counter(c.events, n, p.Name, outcome)
+		}
+		for kind, n := range p.Edits {
+			counter(c.edits, n, p.Name, kind)
 		}
 		for state, n := range p.Open {
 			gauge(c.open, float64(n), p.Name, state)

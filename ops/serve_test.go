@@ -45,7 +45,7 @@ func running() *process {
 		},
 		Pipelines: []ops.Pipeline{{
 			Name: "customers", App: "crm", Object: "contacts", LagSeconds: of(0.0),
-			Events: map[string]uint64{"applied": 7, "rejected": 1}, Open: map[string]int64{"pending": 2}, Keys: map[string]int64{"in_sync": 6},
+			Events: map[string]uint64{"applied": 7, "rejected": 1}, Open: map[string]int64{"pending": 2}, Keys: map[string]int64{"in_sync": 6}, Edits: map[string]uint64{"edited": 2, "gone": 1},
 		}},
 		Apps: []ops.App{{Name: "crm", Kind: "hubspot", State: "ok"}},
 	}}
@@ -74,6 +74,7 @@ func TestMetrics(t *testing.T) {
 		`penstock_source_transactions_bytes{in="file",source="shop"} 2000`, `penstock_source_transactions_oldest_seconds{source="shop"} 1.5`,
 		`penstock_source_server_spilled_transactions_total{source="shop"} 3`, `penstock_source_server_spilled_bytes_total{source="shop"} 4000`,
 		`penstock_source_state{source="erp",state="waiting"} 1`,
+		`penstock_edits_total{kind="edited",pipeline="customers"} 2`, `penstock_edits_total{kind="gone",pipeline="customers"} 1`,
 		`penstock_events_captured_total{op="c",source="shop",table="public.customers"} 12`,
 		`penstock_load_state{source="shop",state="reading",table="public.customers"} 1`, `penstock_load_state{source="shop",state="done",table="public.orders"} 1`,
 		`penstock_load_rows{source="shop",table="public.customers"} 1500`, `penstock_load_rows_estimated{source="shop",table="public.customers"} 4000`,

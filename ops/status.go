@@ -89,6 +89,8 @@ type Pipeline struct {
 	// Open are the events that have no final outcome yet (pending, held, waiting).
 	Open map[string]int64 `json:"open,omitempty"`
 	Keys map[string]int64 `json:"keys,omitempty"` // by state
+	// Edits are what others did to our records in the app, by kind (edited, gone) as verify found it: counts that only grow.
+	Edits map[string]uint64 `json:"edits,omitempty"`
 }
 
 // App is one connected app.

@@ -108,6 +108,7 @@ func BenchmarkServer(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
+			w.mark = newWakeMark(w.conn)
 			if err := w.query(fmt.Sprintf("START_REPLICATION SLOT %s LOGICAL %s (proto_version '2', publication_names '%s')", s.cfg.Slot, lsnText(r.LSN), s.cfg.Publication)); err != nil {
 				b.Fatal(err)
 			}

@@ -197,6 +197,7 @@ func (l *loader) restart(ld *load) {
 		l.drop(r)
 	}
 	ld.Ranges, ld.Again, ld.again, ld.plan, ld.Key = nil, nil, map[string]bool{}, nil, ""
+	ld.Rows, ld.Bytes, ld.Chunks, ld.since, ld.sinceRows = 0, 0, 0, time.Now(), 0
 	l.st.r.changedLoads()
 }
 

@@ -45,9 +45,8 @@ type chunk struct {
 	before    uint64        // on a standby: it was replayed before the snapshot was taken
 	minimum   uint64        // its rows may be published from here on
 	described *change.Table // what the stream had described before it was read
-	buf       []byte        // lines of COPY's text format
-	ends      []int
-	dead      bool // nobody wants it any more
+	copied                  // in COPY's text format
+	dead      bool          // nobody wants it any more
 	published bool
 	came      map[string]bool // keys that rows came for, of a chunk that was not read to its end
 	verdict   chan verdict
@@ -87,9 +86,24 @@ var errNotYet = errors.New("the snapshot is too early")
 
 // reader is a worker's session.
 type reader struct {
-	s    *Source
-	wire *wire
-	stop func() bool
+	s     *Source
+	wire  *wire
+	stop  func() bool
+	spare []copied // of chunks that are done
+}
+
+// copied are a chunk's rows as the server sent them.
+type copied struct {
+	buf  []byte
+	ends []int
+}
+
+// reuse keeps what a chunk that is done has taken of memory for the next one, unless its rows were larger than expected.
+func (rd *reader) reuse(c *chunk) {
+	if cap(c.buf) <= 2*chunkBytes {
+		rd.spare = append(rd.spare, c.copied)
+	}
+	c.copied = copied{}
 }
 
 func (rd *reader) open(ctx context.Context) error {
@@ -131,6 +145,9 @@ func (l *loader) fetch(ctx context.Context, rd *reader, c *chunk) error {
 	where := c.load.Where
 	mustShow := c.load.mustShow
 	l.mu.Unlock()
+	if n := len(rd.spare); c.buf == nil && n > 0 {
+		c.copied, rd.spare = rd.spare[n-1], rd.spare[:n-1]
+	}
 	c.buf, c.ends, c.next, c.part = c.buf[:0], c.ends[:0], nil, false
 	began := time.Now()
 	err := l.replayed(ctx, rd, &c.before)

@@ -1,5 +1,7 @@
 package postgres
 
+import "bytes"
+
 var copyEscapes = [256]byte{'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', 'v': '\v'}
 
 // splitCopy splits a line of COPY's text format into fields, in place.
@@ -9,6 +11,16 @@ func splitCopy(fields []field, line []byte, columns int) []field {
 	}
 	if columns == 0 {
 		return fields
+	}
+	if bytes.IndexByte(line, '\\') < 0 { // neither NULL nor anything escaped
+		for {
+			tab := bytes.IndexByte(line, '\t')
+			if tab < 0 {
+				return append(fields, field{'t', line[:len(line):len(line)]})
+			}
+			fields = append(fields, field{'t', line[:tab:tab]})
+			line = line[tab+1:]
+		}
 	}
 	start, w := 0, 0 // of the field; where the next byte of it goes
 	null := false

@@ -74,6 +74,7 @@ func (l *loader) readRange(ctx context.Context, rd *reader, ld *load, from *keyR
 			if err := l.finish(ctx, rd, c); err != nil {
 				return err
 			}
+			rd.reuse(c)
 			l.mu.Lock()
 			if len(from.flight) > 0 && from.flight[0] == c {
 				from.flight = from.flight[1:]

@@ -67,6 +67,7 @@ func (s *Source) stream(ctx context.Context, srv *server, r *resume, out capture
 	if err != nil {
 		return err
 	}
+	w.mark = newWakeMark(w.conn) // COPY's output comes many rows at a time
 	s.walsender = int(w.pid)
 	var helpers sync.WaitGroup
 	defer helpers.Wait()

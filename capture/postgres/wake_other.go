@@ -2,7 +2,10 @@
 
 package postgres
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // wakeMark does nothing where the system has no such mark that wakes a reader when it
 // is lowered.
@@ -10,6 +13,8 @@ type wakeMark struct{}
 
 func newWakeMark(net.Conn) wakeMark { return wakeMark{} }
 
-func (wakeMark) set(int) bool { return false }
+func (wakeMark) raise() bool { return false }
 
-func (wakeMark) wait(int) error { return nil }
+func (wakeMark) lower() {}
+
+func (wakeMark) wait(time.Duration) error { return nil }

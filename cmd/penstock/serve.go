@@ -185,8 +185,12 @@ func (p process) Status(ctx context.Context) (ops.Status, error) {
 		if r.Schedule != nil {
 			next, began = seconds(r.Schedule.Next), seconds(r.Schedule.Began)
 		}
+		var edits map[string]uint64
+		if r.Verify != nil {
+			edits = map[string]uint64{"edited": uint64(r.Verify.Edited), "gone": uint64(r.Verify.Gone)}
+		}
 		st.Pipelines = append(st.Pipelines, ops.Pipeline{
-			Paused: r.Paused, NextRun: next, LastRun: began,
+			Paused: r.Paused, NextRun: next, LastRun: began, Edits: edits,
 			Name: r.Pipeline, App: r.App, Object: objects[r.Pipeline], State: r.State, Detail: r.Detail, LagSeconds: &lag, Warnings: r.Warnings,
 			Events: map[string]uint64{
 				"taken_in": uint64(e.TakenIn), "applied": uint64(e.Applied), "unchanged": uint64(e.Unchanged), "superseded": uint64(e.Superseded),
