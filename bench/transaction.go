@@ -241,7 +241,8 @@ func awaitStreaming(ctx context.Context, src *postgres.Source, began chan<- stru
 const captureOnly = "BENCH_CAPTURE"
 
 func captureUntilStopped(ctx context.Context, url, slot, dir string) error {
-	debug.SetMemoryLimit(58 << 20) // as the command does
+	debug.SetMemoryLimit(58 << 20) // as penstock capture does, and
+	debug.SetGCPercent(50)
 	s := &suite{dir: dir}
 	e, err := s.openEmbedded(ctx)
 	if err != nil {

@@ -17,7 +17,12 @@ type output struct {
 	seen  map[*change.Table]bool
 	event *change.Event
 	first bool // the event's first record is not written yet
+	now   time.Time
+	fresh int // how many more events of this transaction were read at that time
 }
+
+// sameTime is how many events of a transaction have one time of processing: asking for it costs as much as a column.
+const sameTime = 64
 
 func (o *output) Event(e *change.Event) error {
 	b, err := o.queue.lock()
@@ -27,7 +32,11 @@ func (o *output) Event(e *change.Event) error {
 	defer o.queue.unlock()
 	o.use(b, e.Table, e.Op)
 	o.event, o.first = e, true
-	return o.enc.Encode(e, time.Now(), func(r *change.Record) error {
+	if o.fresh == 0 {
+		o.now, o.fresh = time.Now(), sameTime
+	}
+	o.fresh--
+	return o.enc.Encode(e, o.now, func(r *change.Record) error {
 		it := b.add(r)
 		if o.first { // the tombstone of a delete is no event of its own
 			it.count = o.count.of(o.event.Op)
@@ -73,6 +82,7 @@ func (o *output) Commit(resume []byte) error {
 	defer o.queue.unlock()
 	b.resume = append(b.resume[:0], resume...)
 	o.queue.committed()
+	o.fresh = 0
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -65,6 +66,9 @@ func (c *cli) captureCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "capture [DIR]", Short: "The first half alone: sources into Kafka", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if os.Getenv("GOGC") == "" { // capture makes little garbage: 10 MiB less for a hundredth of the rows/s
+				debug.SetGCPercent(50)
+			}
 			return c.runParts(cmd.Context(), folder(args), partCapture, o)
 		},
 	}
