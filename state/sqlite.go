@@ -71,7 +71,7 @@ func OpenSQLite(path string, o SQLiteOptions) (*SQLite, error) {
 	// The hook that SQLite has for checkpoints drops their errors, so it is off and checkpoint does it.
 	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: abs}).String() +
 		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=wal_autocheckpoint(0)" +
-		"&_pragma=fullfsync(1)&_pragma=checkpoint_fullfsync(1)&_pragma=cache_size(-8000)&_pragma=cell_size_check(1)"
+		"&_pragma=fullfsync(1)&_pragma=checkpoint_fullfsync(1)&_pragma=cache_size(-4000)&_pragma=cell_size_check(1)"
 	if s.db, err = sql.Open("sqlite", dsn); err != nil {
 		return nil, fmt.Errorf("open state %s: %w", path, err)
 	}
