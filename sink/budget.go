@@ -66,8 +66,9 @@ func (b *budget) wait(now time.Time, reserve int) time.Duration {
 	if 2*made < len(b.at) || left <= 0 {
 		return 0
 	}
+	// A little closer than evenly, so that a call that was late for its place does not cost another.
 	last := b.at[(b.next+len(b.at)-1)%len(b.at)]
-	return last.Add(first.Add(length).Sub(now) / time.Duration(left)).Sub(now)
+	return last.Add(first.Add(length).Sub(now) * 15 / 16 / time.Duration(left)).Sub(now)
 }
 
 // made returns how many calls were made after a time, and when the first of them was.

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// spend makes calls whenever the budget lets it, for so long, and returns when each was made.
-func spend(b *budget, start time.Time, d time.Duration) []time.Duration {
+// spend makes calls whenever the budget lets it, for so long, and returns when each was made. Each wait ends late.
+func spend(b *budget, start time.Time, d, late time.Duration) []time.Duration {
 	var at []time.Duration
 	for now := start; now.Sub(start) < d; {
 		if w := b.wait(now, 0); w > 0 {
-			now = now.Add(max(w, time.Millisecond))
+			now = now.Add(max(w, time.Millisecond) + late)
 			continue
 		}
 		b.take(now)
@@ -21,10 +21,16 @@ func spend(b *budget, start time.Time, d time.Duration) []time.Duration {
 }
 
 func TestBudgetSpreads(t *testing.T) {
+	for _, late := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond} {
+		t.Run(late.String(), func(t *testing.T) { testBudgetSpreads(t, late) })
+	}
+}
+
+func testBudgetSpreads(t *testing.T, late time.Duration) {
 	var b budget
 	const calls, window = 100, 10 * time.Second
 	b.set(calls, window)
-	at := spend(&b, time.Unix(1e9, 0), 100*time.Second)
+	at := spend(&b, time.Unix(1e9, 0), 100*time.Second, late)
 	for i := range at {
 		if i >= calls && at[i]-at[i-calls] < window {
 			t.Fatalf("calls %d and %d are %s apart: %d in a window of %s", i-calls, i, at[i]-at[i-calls], calls+1, window)
