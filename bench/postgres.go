@@ -201,7 +201,7 @@ func (s *suite) postgres(ctx context.Context) (err error) {
 	for i, what := range []string{"Postgres: a client that discards, woken by every row", "Postgres: a client that discards, woken by 64 KiB"} {
 		s.add(figure{what: what, measured: number(median(results[i])) + " rows/s", detail: list(results[i], number)})
 	}
-	for i, goal := range []float64{0.80, 0.60} {
+	for i, goal := range []float64{0.90, 0.75} {
 		what := []string{"Postgres to nowhere (decode + envelope)", "Postgres to the embedded log, durable"}[i]
 		m := median(results[i+2])
 		s.add(figure{
