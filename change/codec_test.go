@@ -113,9 +113,7 @@ func TestEventsSurviveTheEnvelope(t *testing.T) {
 			want.OldKey, want.NewKey = onlyKey(want.OldKey), onlyKey(want.NewKey)
 			if want.Before != nil { // an unchanged value can stand in After alone
 				want.Before = want.Before.Clone()
-				if want.Op == change.Delete {
-					want.Before[7] = change.OfString(change.Unavailable)
-				}
+				want.Before[7] = change.OfString(change.Unavailable)
 			}
 			if diff := cmp.Diff(&want, &got, values); diff != "" {
 				t.Errorf("event differs (-want +got):\n%s", diff)

@@ -56,9 +56,9 @@ func (d *Decoder) Decode(t *Table, key, value []byte, headers []Header, e *Event
 	err := s.members(func(name string) (err error) {
 		switch name {
 		case "before":
-			e.Before, err = d.row(&s, t, &d.before)
+			e.Before, err = d.row(&s, t, &d.before, nil)
 		case "after":
-			e.After, err = d.row(&s, t, &d.after)
+			e.After, err = d.row(&s, t, &d.after, d.unchanged)
 		case "source":
 			err = decodeSource(&s, e)
 		case "transaction":
@@ -99,8 +99,9 @@ func (d *Decoder) Decode(t *Table, key, value []byte, headers []Header, e *Event
 	return nil
 }
 
-// row takes an image. Columns that it lacks are Null; a column that the table lacks is an error.
-func (d *Decoder) row(s *scanner, t *Table, keep *Row) (Row, error) {
+// row takes an image, with the names of columns that may stand there for unchanged values: only those of the new row do.
+// Columns that it lacks are Null; a column that the table lacks is an error.
+func (d *Decoder) row(s *scanner, t *Table, keep *Row, unchanged []string) (Row, error) {
 	if s.next() == 'n' {
 		_, err := s.raw()
 		return nil, err
@@ -123,7 +124,7 @@ func (d *Decoder) row(s *scanner, t *Table, keep *Row) (Row, error) {
 				return fmt.Errorf("column %q is not in version %s of table %s", name, t.Version, t.QualifiedName())
 			}
 		}
-		v, err := d.value(s, &t.Columns[at])
+		v, err := d.value(s, &t.Columns[at], unchanged)
 		if err != nil {
 			return fmt.Errorf("column %s: %w", name, err)
 		}
@@ -134,14 +135,14 @@ func (d *Decoder) row(s *scanner, t *Table, keep *Row) (Row, error) {
 	return r, err
 }
 
-func (d *Decoder) value(s *scanner, c *Column) (Value, error) {
+func (d *Decoder) value(s *scanner, c *Column, unchanged []string) (Value, error) {
 	switch s.next() {
 	case '"':
 		text, err := s.str()
 		if err != nil {
 			return Value{}, err
 		}
-		if text == Unavailable && slices.Contains(d.unchanged, c.Name) {
+		if text == Unavailable && slices.Contains(unchanged, c.Name) {
 			return Value{kind: Unchanged}, nil
 		}
 		switch c.Kind {
@@ -210,7 +211,7 @@ func (d *Decoder) movedKey(text []byte, t *Table, keep *Row) (Row, error) {
 		return nil, fmt.Errorf("header of a changed key: %w", err)
 	}
 	s = scanner{text: payload, arena: &d.arena}
-	return d.row(&s, t, keep)
+	return d.row(&s, t, keep, nil)
 }
 
 func (d *Decoder) message(s *scanner, e *Event) error {
