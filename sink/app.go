@@ -151,6 +151,10 @@ type Limits struct {
 	// Calls in a Window, all objects together; learned from the app's answers where it says so.
 	Calls  int
 	Window time.Duration
+	// Used is how many of those calls, by others too, the app had counted when it had one that was sent at UsedAt.
+	// UsedAt zero: it says nothing.
+	Used   int
+	UsedAt time.Time
 	// Day is the quota of calls in a day, for all that call this account, and DayLeft what the app last said is left
 	// of it; 0 and 0: it says nothing.
 	Day, DayLeft int

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"slices"
 	"sort"
 	"time"
 )
@@ -11,6 +12,7 @@ type budget struct {
 	window time.Duration
 	at     []time.Time // of the last calls, a ring
 	next   int
+	toldAt time.Time // when the app last said how many calls were made
 }
 
 // set takes over the app's limits as they are now.
@@ -19,18 +21,42 @@ func (b *budget) set(calls int, window time.Duration) {
 		return
 	}
 	old := b.recent()
-	b.calls, b.window, b.next = calls, window, 0
-	b.at = nil
+	b.calls, b.window, b.at = calls, window, nil
 	if calls > 0 && window > 0 {
 		b.at = make([]time.Time, calls)
-		if len(old) > calls {
-			old = old[len(old)-calls:]
-		}
-		for _, t := range old {
-			b.at[b.next] = t
-			b.next = (b.next + 1) % calls
-		}
+		b.fill(old)
 	}
+}
+
+// fill makes the ring have the newest of some times, which come oldest first.
+func (b *budget) fill(times []time.Time) {
+	clear(b.at)
+	b.next = 0
+	for _, t := range times[max(0, len(times)-len(b.at)):] {
+		b.at[b.next] = t
+		b.next = (b.next + 1) % len(b.at)
+	}
+}
+
+// told takes in how many calls the app had counted at a time. What is more than we know of was made by a process before
+// this one or by others, at times unknown: they count from now on.
+func (b *budget) told(used int, at time.Time) {
+	if len(b.at) == 0 || !at.After(b.toldAt) {
+		return
+	}
+	b.toldAt = at
+	// Calls that may have left the app's window already count as known: what is counted twice is not called.
+	known, _ := b.made(at.Add(-b.window - 5*windowMargin))
+	missing := min(used, len(b.at)) - known
+	if missing < 2 {
+		return
+	}
+	all := b.recent()
+	for range missing {
+		all = append(all, at)
+	}
+	slices.SortFunc(all, time.Time.Compare)
+	b.fill(all)
 }
 
 // recent returns the calls that are known, oldest first.

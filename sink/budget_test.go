@@ -47,6 +47,51 @@ func testBudgetSpreads(t *testing.T, late time.Duration) {
 	}
 }
 
+// A process before this one has made calls: the app says so with its first answers, and is not asked for more than it lets.
+func TestBudgetIsToldOfOthers(t *testing.T) {
+	const calls, window = 100, 10 * time.Second
+	start := time.Unix(1e9, 0)
+	for _, before := range []time.Duration{9 * time.Second, 5 * time.Second, time.Second} { // how long ago the first of them was made
+		var b budget
+		b.set(calls, window)
+		var app []time.Time // what it has counted
+		for i := range 60 {
+			app = append(app, start.Add(-before+time.Duration(i)*before/60))
+		}
+		refused, longest, last := 0, time.Duration(0), start
+		for now := start; now.Sub(start) < 60*time.Second; {
+			if w := b.wait(now, 0); w > 0 {
+				now = now.Add(max(w, time.Millisecond))
+				continue
+			}
+			b.take(now)
+			used := 0
+			for _, at := range app {
+				if now.Sub(at) < window {
+					used++
+				}
+			}
+			if used >= calls {
+				refused++
+				now = now.Add(time.Second)
+				continue
+			}
+			app = append(app, now)
+			b.told(used+1, now)
+			longest, last = max(longest, now.Sub(last)), now
+			now = now.Add(10 * time.Millisecond)
+		}
+		made := len(app) - 60
+		if refused > 0 || longest > time.Second || made < 530 {
+			t.Errorf("first %s ago: %d calls refused, %d made in a minute, none for %s", before, refused, made, longest)
+		}
+		// What the app counts of ours is nothing new.
+		if now := last.Add(time.Millisecond); b.wait(now, 0) > time.Second {
+			t.Errorf("first %s ago: a call waits for %s in the end", before, b.wait(now, 0))
+		}
+	}
+}
+
 func TestBudgetReserve(t *testing.T) {
 	var b budget
 	b.set(10, 10*time.Second)

@@ -94,6 +94,28 @@ func TestRemovedInTheAppWhileRefusedLeavesNoGap(t *testing.T) {
 	})
 }
 
+// A call a second is allowed, and there are always changes to be sent: creates and removals have their turns all the same.
+func TestKindsTakeTurns(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 20)
+		v.Bounds = sink.Limits{Batch: 100, Read: 100, Concurrent: 1, Calls: 1, Window: time.Second}
+		for n := range 30 {
+			s.begin()
+			s.update(row(2+n%10, "c"+itoa(2+n%10)+"@x.test", "New", "pro", 2+n, 2+n%10))
+			if n == 5 {
+				s.insert(customer(100))
+				s.delete(customer(1))
+			}
+			p.take(s, 10)
+			<-time.After(500 * time.Millisecond)
+		}
+		live := v.Live()
+		if live["100"] == nil || live["1"] != nil {
+			t.Errorf("after 12 s with a call a second the new customer is there: %v, the deleted one too: %v", live["100"] != nil, live["1"] != nil)
+		}
+	})
+}
+
 func TestRemovedInTheAppIsForgotten(t *testing.T) {
 	bubble(t, func(s *sink.Spec) { s.OnAppDelete = "forget" }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 		p.fill(s, 2)

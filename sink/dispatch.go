@@ -192,6 +192,7 @@ func (d *dispatcher) reserve(l Limits, want, keep int) (int, time.Duration) {
 		slots = 1 // a probe
 	}
 	d.budget.set(l.Calls, l.Window)
+	d.budget.told(l.Used, l.UsedAt)
 	if w := d.saves(l, now); w > 0 {
 		return 0, w
 	}
@@ -227,6 +228,7 @@ func (d *dispatcher) spend(ctx context.Context, keep int) error {
 			return d.halted
 		}
 		d.budget.set(l.Calls, l.Window)
+		d.budget.told(l.Used, l.UsedAt)
 		if wait <= 0 {
 			wait = d.budget.wait(now, keep)
 		}

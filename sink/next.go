@@ -77,7 +77,7 @@ func (p *Pipeline) has(lane state.Lane) bool {
 	return false
 }
 
-// kindOrder is in which order kinds go out.
+// kindOrder is in which order kinds take turns to go out.
 var kindOrder = [...]state.Kind{state.Change, state.Create, state.Delete}
 
 // next makes flights of what waits in a lane, as many as are claimed.
@@ -89,7 +89,9 @@ func (p *Pipeline) next(ctx context.Context, lane state.Lane, c claim) ([]*fligh
 	}
 	var flights []*flight
 	err := p.update(ctx, "dispatch.before_intent", "dispatch.after_intent", func(u *unit) error {
-		for _, kind := range kindOrder {
+		first := p.turn // where calls are scarce, small changes that keep coming would else take them all
+		for i := range kindOrder {
+			kind := kindOrder[(first+i)%len(kindOrder)]
 			for _, approved := range []bool{true, false} {
 				q := state.QueueOf(kind, lane, approved)
 				if u.queued[q] == 0 || len(u.start) >= c.flights {
@@ -98,8 +100,12 @@ func (p *Pipeline) next(ctx context.Context, lane state.Lane, c claim) ([]*fligh
 				if !approved && !u.lets(kind, 0) {
 					continue
 				}
+				before := len(u.start)
 				if err := u.fill(q, c); err != nil {
 					return err
+				}
+				if len(u.start) > before {
+					p.turn = (first + i + 1) % len(kindOrder)
 				}
 			}
 		}

@@ -53,6 +53,7 @@ type Pipeline struct {
 	rereads map[int64]reread
 	lack    chan struct{}
 	unread  string    // why rows can't be read again; reselect's own
+	turn    int       // which of kindOrder is first to go out
 	linger  time.Time // when the oldest waiting row may wait no longer
 	retry   time.Time // when the first record that failed by itself may be tried again
 

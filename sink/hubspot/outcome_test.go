@@ -135,14 +135,14 @@ func TestNobodyThere(t *testing.T) {
 
 func TestLimitsAreLearned(t *testing.T) {
 	a := open(t, "", simulator.Options{Limits: map[string]int{lookalike.TenSecondly: 190}})
-	if got := a.app.Limits("contacts"); got.Calls != 97 || got.Window != 10*time.Second || got.Batch != 100 {
+	if got := a.app.Limits("contacts"); got.Calls != 98 || got.Window != 10*time.Second || got.Batch != 100 {
 		t.Errorf("at first %+v", got)
 	}
 	if err := a.app.Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := a.app.Limits("contacts").Calls; got != 184 {
-		t.Errorf("learned %d calls, want 184", got)
+	if got := a.app.Limits("contacts"); got.Calls != 186 || got.Used != 0 || got.UsedAt.IsZero() {
+		t.Errorf("learned %+v, want 186 calls, and that none but one was made", got)
 	}
 	set := open(t, "calls = 20\nwindow = \"2s\"", simulator.Options{Limits: map[string]int{}})
 	if err := set.app.Ping(t.Context()); err != nil {
