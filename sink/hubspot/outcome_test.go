@@ -144,6 +144,14 @@ func TestLimitsAreLearned(t *testing.T) {
 	if got := a.app.Limits("contacts"); got.Calls != 186 || got.Used != 0 || got.UsedAt.IsZero() {
 		t.Errorf("learned %+v, want 186 calls, and that none but one was made", got)
 	}
+	for range 9 {
+		if err := a.app.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := a.app.Limits("contacts").Used; got != 6 {
+		t.Errorf("of 10 calls %d count, want those beyond the 4 that are left to others", got)
+	}
 	set := open(t, "calls = 20\nwindow = \"2s\"", simulator.Options{Limits: map[string]int{}})
 	if err := set.app.Ping(t.Context()); err != nil {
 		t.Fatal(err)
