@@ -48,7 +48,8 @@ func (s *suite) load(ctx context.Context) (err error) {
 	if _, err := baseline(); err != nil { // the server's caches are warm for all
 		return err
 	}
-	results, err := alternate(s.runs, baseline, run("load-1-worker", workers(1)), run("load-2-workers", workers(2)))
+	ordered := run("copy-in-order", func() (float64, error) { return d.discardInOrder(ctx, s.rows) })
+	results, err := alternate(s.runs, baseline, run("load-1-worker", workers(1)), run("load-2-workers", workers(2)), ordered)
 	if err != nil {
 		return err
 	}
@@ -62,6 +63,9 @@ func (s *suite) load(ctx context.Context) (err error) {
 		f.measured, f.detail = fmt.Sprintf("%.2f (%s rows/s)", m/base, number(m)), list(results[i+1], number)
 		s.add(f)
 	}
+	inOrder := median(results[3])
+	s.add(figure{what: "The same rows in pieces and in the order of their key, as a load that can go on reads them, discarded", measured: fmt.Sprintf("%.2f (%s rows/s)", inOrder/base, number(inOrder)), detail: list(results[3], number)})
+	s.add(figure{what: "A table's load to nowhere, one worker, of that", measured: fmt.Sprintf("%.2f", median(results[1])/inOrder)})
 	if s.huge == 0 {
 		return nil
 	}
@@ -98,6 +102,27 @@ func (d *postgresDatabase) discardCopy(ctx context.Context) (float64, error) {
 	sink := &firstWrite{}
 	tag, err := conn.CopyTo(ctx, sink, "COPY public.bench TO STDOUT")
 	return float64(tag.RowsAffected()) / time.Since(sink.first).Seconds(), err
+}
+
+// discardInOrder is discardCopy with pieces of the size of a load's, each in a transaction of its own.
+func (d *postgresDatabase) discardInOrder(ctx context.Context, rows int) (float64, error) {
+	const piece = 25_000
+	conn, err := pgconn.Connect(ctx, d.url)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(ctx)
+	sink := &firstWrite{}
+	for from := 0; from < rows; from += piece {
+		tag, err := conn.CopyTo(ctx, sink, fmt.Sprintf("COPY (SELECT * FROM ONLY public.bench WHERE id > %d ORDER BY id LIMIT %d) TO STDOUT", from, piece))
+		if err != nil {
+			return 0, err
+		}
+		if want := min(piece, rows-from); tag.RowsAffected() != int64(want) {
+			return 0, fmt.Errorf("behind id %d came %d rows, want %d", from, tag.RowsAffected(), want)
+		}
+	}
+	return float64(rows) / time.Since(sink.first).Seconds(), nil
 }
 
 // firstWrite discards, and notes when the first bytes came.

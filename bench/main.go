@@ -60,12 +60,7 @@ func benchmarks() []benchmark {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	var err error
-	if os.Getenv(captureOnly) != "" {
-		err = captureUntilStopped(ctx, os.Getenv("BENCH_URL"), os.Getenv("BENCH_SLOT"), os.Getenv("BENCH_DIR"))
-	} else {
-		err = run(ctx, os.Args[1:], os.Stdout)
-	}
+	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
 	switch {
 	case errors.Is(err, flag.ErrHelp):

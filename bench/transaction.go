@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -36,6 +34,9 @@ func (s *suite) transaction(ctx context.Context) (err error) {
 		return err
 	}
 	if err := d.exec(ctx, "CREATE PUBLICATION "+publication+" FOR TABLE public.bench WITH (publish_via_partition_root = true, publish_generated_columns = stored)"); err != nil {
+		return err
+	}
+	if err := s.durable(ctx, d); err != nil { // first, since what the large transactions leave to write delays every commit
 		return err
 	}
 	var spilled []float64
@@ -73,9 +74,6 @@ func (s *suite) transaction(ctx context.Context) (err error) {
 		what: "The same to nowhere", goal: "≤ 1.5 times that", measured: fmt.Sprintf("%.2f (%.2f s)", ours/base, ours), verdict: atMost(ours/base, 1.5), detail: list(results[1], seconds),
 	})
 	s.add(figure{what: "The same: spilled by the server", goal: "0 bytes", measured: mebibytes(median(spilled)), verdict: atMost(median(spilled), 0)})
-	if err := s.durable(ctx, d); err != nil {
-		return err
-	}
 	return s.resident(ctx, d)
 }
 
@@ -235,34 +233,7 @@ func awaitStreaming(ctx context.Context, src *postgres.Source, began chan<- stru
 	close(began)
 }
 
-// captureOnly is what this program does in the place of its benchmarks when it is
-// started as the process whose memory is measured: it captures into an embedded log until
-// it is told to stop.
-const captureOnly = "BENCH_CAPTURE"
-
-func captureUntilStopped(ctx context.Context, url, slot, dir string) error {
-	debug.SetMemoryLimit(58 << 20) // as penstock capture does, and
-	debug.SetGCPercent(50)
-	s := &suite{dir: dir}
-	e, err := s.openEmbedded(ctx)
-	if err != nil {
-		return err
-	}
-	w, err := e.log.Writer(ctx, "shop", e.store)
-	if err != nil {
-		return err
-	}
-	src, err := (&postgresDatabase{url: url}).sourceWith(slot, dir)
-	if err != nil {
-		return err
-	}
-	if err := src.Check(ctx, nil); err != nil {
-		return err
-	}
-	return errors.Join(capture.Run(ctx, src, w, change.NewEncoder(src.Identity("bench")), capture.Options{}), w.Close(), e.close())
-}
-
-// resident measures the memory of a process that captures alone: while it streams small
+// resident measures the memory of a process that captures into its embedded log and has no pipeline: while it streams small
 // transactions, and through one huge transaction.
 func (s *suite) resident(ctx context.Context, d *postgresDatabase) error {
 	for _, m := range []struct {
@@ -289,8 +260,7 @@ func (s *suite) resident(ctx context.Context, d *postgresDatabase) error {
 }
 
 func (s *suite) residentWhile(ctx context.Context, d *postgresDatabase, load func() error) (peak float64, err error) {
-	slot := d.name + "_memory"
-	if err := errors.Join(d.exec(ctx, "TRUNCATE public.bench"), d.exec(ctx, "SELECT pg_create_logical_replication_slot('"+slot+"', 'pgoutput')")); err != nil {
+	if err := d.exec(ctx, "TRUNCATE public.bench"); err != nil {
 		return 0, err
 	}
 	dir, err := os.MkdirTemp(s.dir, "capture-")
@@ -298,19 +268,17 @@ func (s *suite) residentWhile(ctx context.Context, d *postgresDatabase, load fun
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	self, err := os.Executable()
-	if err != nil {
+	text := fmt.Sprintf("penstock { data_dir = \"data\" }\nsource \"postgres\" \"shop\" {\n%s\n  snapshot = \"never\"\n  table \"bench\" { name = \"public.bench\" }\n}\n", d.settings())
+	if err := os.WriteFile(filepath.Join(dir, "penstock.hcl"), []byte(text), 0o600); err != nil {
 		return 0, err
 	}
-	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(os.Environ(), captureOnly+"=1", "BENCH_URL="+d.url, "BENCH_SLOT="+slot, "BENCH_DIR="+dir)
-	p, err := launch(cmd, dir)
+	p, err := s.start(ctx, dir, "run", dir)
 	if err != nil {
 		return 0, err
 	}
 	defer p.stop(syscall.SIGTERM)
 	active := func() bool {
-		r := d.conn.ExecParams(ctx, "SELECT FROM pg_replication_slots WHERE active AND slot_name = $1", [][]byte{[]byte(slot)}, nil, nil, nil).Read()
+		r := d.conn.ExecParams(ctx, "SELECT FROM pg_replication_slots WHERE active AND slot_name = $1", [][]byte{[]byte(d.name)}, nil, nil, nil).Read()
 		return r.Err == nil && len(r.Rows) == 1
 	}
 	if err := p.until(ctx, time.Minute, active); err != nil {
@@ -324,14 +292,14 @@ func (s *suite) residentWhile(ctx context.Context, d *postgresDatabase, load fun
 		return 0, end.Err
 	}
 	if err := p.until(ctx, 30*time.Minute, func() bool { // VmHWM keeps the peak of the time between
-		r := d.conn.ExecParams(ctx, "SELECT FROM pg_replication_slots WHERE confirmed_flush_lsn >= $2::pg_lsn AND slot_name = $1", [][]byte{[]byte(slot), end.Rows[0][0]}, nil, nil, nil).Read()
+		r := d.conn.ExecParams(ctx, "SELECT FROM pg_replication_slots WHERE confirmed_flush_lsn >= $2::pg_lsn AND slot_name = $1", [][]byte{[]byte(d.name), end.Rows[0][0]}, nil, nil, nil).Read()
 		return r.Err == nil && len(r.Rows) == 1
 	}); err != nil {
 		return 0, err
 	}
 	p.stop(syscall.SIGTERM)
-	if left, err := filepath.Glob(filepath.Join(dir, "transactions", "shop", "*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(dir, "data", "transactions", "shop", "*")); err != nil || len(left) > 0 {
 		return 0, errors.Join(err, fmt.Errorf("files of transactions are left: %v", left))
 	}
-	return p.memory(), d.dropSlots(ctx, slot)
+	return p.memory(), d.dropSlots(ctx, d.name)
 }

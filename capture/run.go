@@ -14,7 +14,7 @@ type Options struct {
 	// BatchBytes is what Run likes to make durable at once under load: 1 MiB by default.
 	BatchBytes int
 	// BufferBytes is how much may wait in memory for the log before the source is
-	// held up: 3 MiB by default.
+	// held up: 2 MiB by default.
 	BufferBytes int
 	// Linger is the longest that a commit waits for company while the source has more
 	// to read: 50 ms by default. With nothing more to read it does not wait.
@@ -34,7 +34,7 @@ func (o Options) withDefaults() Options {
 		o.BatchBytes = 1 << 20
 	}
 	if o.BufferBytes <= 0 {
-		o.BufferBytes = max(3<<20, o.BatchBytes)
+		o.BufferBytes = max(2<<20, o.BatchBytes)
 	}
 	if o.Linger <= 0 {
 		o.Linger = 50 * time.Millisecond

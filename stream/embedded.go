@@ -133,7 +133,7 @@ func OpenEmbedded(ctx context.Context, opts EmbeddedOptions) (*Embedded, error) 
 		opts: opts, db: db, topics: map[string]*embeddedTopic{}, sources: map[string]*embeddedSource{}, readers: map[reader]*lowWater{},
 		fresh: make(chan struct{}), moved: make(chan struct{}), done: make(chan struct{}), opened: time.Now(),
 	}
-	e.tail.limit = 4 << 20
+	e.tail.limit = 2 << 20
 	db.SetMaxOpenConns(6) // two of them are pinned
 	db.SetMaxIdleConns(6)
 	if info, err := os.Stat(opts.Path + "-wal"); err == nil {

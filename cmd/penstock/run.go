@@ -66,9 +66,6 @@ func (c *cli) captureCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "capture [DIR]", Short: "The first half alone: sources into Kafka", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if os.Getenv("GOGC") == "" { // capture makes little garbage: 10 MiB less for a hundredth of the rows/s
-				debug.SetGCPercent(50)
-			}
 			return c.runParts(cmd.Context(), folder(args), partCapture, o)
 		},
 	}
@@ -107,6 +104,9 @@ func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) er
 	p := c.load(dir)
 	if p.diags.HasErrors() {
 		return c.refuse(p)
+	}
+	if os.Getenv("GOGC") == "" && (part == partCapture || len(p.Pipelines) == 0) {
+		debug.SetGCPercent(40) // capture makes little garbage: 10 MiB less for a fiftieth of the rows/s
 	}
 	var saved *savedPlan
 	if o.plan != "" {
@@ -162,6 +162,7 @@ func (c *cli) runStarted(ctx context.Context, dir, part string, o runOptions) er
 		defer rt.tellLoads(ctx, c.loadScreen())()
 	}
 	slog.Info("started", "sources", len(rt.sources), "pipelines", len(p.Pipelines), "pid", os.Getpid())
+	releaseProgram()
 	if !o.untilCaughtUp {
 		return rt.run(ctx)
 	}
