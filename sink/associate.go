@@ -120,10 +120,10 @@ func (d *dispatcher) tie(ctx context.Context, f *flight, app Associator, ties []
 		d.halt(err)
 		return false
 	case errors.As(err, &retry):
-		d.answered(err, max(retry.After, 1))
+		d.answered(f.p.spec.Object, err, max(retry.After, 1))
 		return false
 	case errors.As(err, &reject), errors.As(err, &batch):
-		d.answered(nil, 0)
+		d.answered(f.p.spec.Object, nil, 0)
 		if half := len(ties) / 2; half > 0 {
 			return d.tie(ctx, f, app, ties[:half]) && d.tie(ctx, f, app, ties[half:])
 		}
@@ -133,10 +133,10 @@ func (d *dispatcher) tie(ctx context.Context, f *flight, app Associator, ties []
 		for _, t := range ties {
 			t.take(err)
 		}
-		d.answered(err, 0)
+		d.answered(f.p.spec.Object, err, 0)
 		return false
 	}
-	d.answered(nil, 0)
+	d.answered(f.p.spec.Object, nil, 0)
 	for i, t := range ties {
 		if errors.As(errs[i], &halt) {
 			d.halt(errs[i])

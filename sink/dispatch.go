@@ -18,9 +18,11 @@ const (
 	probeEvery = 30 * time.Second
 	// slotWait is how long intake waits for a free call before it queues a large batch: less than queueing costs.
 	slotWait = 10 * time.Millisecond
+	// flightWait is how long the end of a flight is waited for, which wakes the dispatcher.
+	flightWait = time.Second
 )
 
-// dispatcher sends to one app: one budget and one circuit for all its pipelines.
+// dispatcher sends to one app: one budget for all its pipelines, one circuit for each object.
 type dispatcher struct {
 	e         *Engine
 	name      string
@@ -37,18 +39,38 @@ type dispatcher struct {
 	quota    quota
 	asked    time.Time // the last call
 	spare    bool      // the day's quota is used up to the reserve
-	blocked  time.Time // no call before
-	failures int       // calls in a row that failed as a whole
+	blocked  time.Time // no call before, as the app said
+	circuits map[string]*circuit
 	halted   error
-	last     error // of the last call that failed as a whole
 	calls    context.Context
 	fatal    error
 	flights  sync.WaitGroup
 	turn     int // index of the pipeline that is served next
 }
 
+// circuit is how calls for one object of the app went: one that the app does not take must not hold up the others.
+type circuit struct {
+	active   int       // flights
+	failures int       // calls in a row that failed as a whole
+	blocked  time.Time // no call before
+	last     error     // of the last call that failed as a whole
+}
+
+// downAfter is how many calls in a row fail before an object is said to be down.
+const downAfter = 5
+
 func newDispatcher(e *Engine, name string, app App) *dispatcher {
-	return &dispatcher{e: e, name: name, app: app, kick: make(chan struct{}, 1), freed: make(chan struct{}, 1)}
+	return &dispatcher{e: e, name: name, app: app, kick: make(chan struct{}, 1), freed: make(chan struct{}, 1), circuits: map[string]*circuit{}}
+}
+
+// circuit returns an object's; the caller holds mu.
+func (d *dispatcher) circuit(object string) *circuit {
+	c := d.circuits[object]
+	if c == nil {
+		c = &circuit{}
+		d.circuits[object] = c
+	}
+	return c
 }
 
 func (d *dispatcher) wake() {
@@ -118,6 +140,7 @@ func (d *dispatcher) broken() error {
 // claim is the right to start some flights.
 type claim struct {
 	d       *dispatcher
+	object  string
 	flights int
 	batch   int
 }
@@ -128,6 +151,7 @@ func (c *claim) release(n int) {
 	}
 	c.d.mu.Lock()
 	c.d.active -= n
+	c.d.circuit(c.object).active -= n
 	for range n {
 		c.d.budget.giveBack()
 	}
@@ -145,7 +169,7 @@ func (d *dispatcher) signalFreed() {
 // claim reserves flights for n records of intake, none when something waits already or the app may not be called now.
 func (d *dispatcher) claim(ctx context.Context, p *Pipeline, n int) claim {
 	l := d.limits(p.spec.Object)
-	c := claim{d: d, batch: l.Batch}
+	c := claim{d: d, object: p.spec.Object, batch: l.Batch}
 	if p.spec.Linger > 0 && n < l.Batch || p.spec.Schedule != nil {
 		return c
 	}
@@ -156,11 +180,11 @@ func (d *dispatcher) claim(ctx context.Context, p *Pipeline, n int) claim {
 			return c
 		}
 		d.mu.Lock()
-		if !d.running || d.failures > 0 || p.closed.Load() {
+		if !d.running || d.circuit(p.spec.Object).failures > 0 || p.closed.Load() {
 			d.mu.Unlock()
 			return c
 		}
-		got, _ := d.reserve(l, want, 0)
+		got, _, _ := d.reserve(p.spec.Object, l, want, 0)
 		d.mu.Unlock()
 		if got > 0 || n < 100 {
 			c.flights = got
@@ -180,39 +204,44 @@ func (d *dispatcher) claim(ctx context.Context, p *Pipeline, n int) claim {
 	}
 }
 
-// reserve takes up to want flights that may start now; the caller holds mu. When none may, it returns how long to wait
-// (0: until a flight ends).
-func (d *dispatcher) reserve(l Limits, want, keep int) (int, time.Duration) {
+// reserve takes up to want flights for an object that may start now; the caller holds mu. When none may, it returns how
+// long to wait (0: until a flight ends), and whether only that object has to.
+func (d *dispatcher) reserve(object string, l Limits, want, keep int) (n int, wait time.Duration, own bool) {
 	now := time.Now()
-	if d.halted != nil || now.Before(d.blocked) {
-		return 0, max(time.Millisecond, d.blocked.Sub(now))
-	}
-	slots := l.Concurrent
-	if d.failures > 0 {
-		slots = 1 // a probe
+	c := d.circuit(object)
+	switch {
+	case d.halted != nil || now.Before(d.blocked):
+		return 0, max(time.Millisecond, d.blocked.Sub(now)), false
+	case now.Before(c.blocked):
+		return 0, c.blocked.Sub(now), true
 	}
 	d.budget.set(l.Calls, l.Window)
 	d.budget.told(l.Used, l.UsedAt)
 	if w := d.saves(l, now); w > 0 {
-		return 0, w
+		return 0, w, false
+	}
+	if c.failures > 0 { // one flight to see whether it goes again
+		if want = 1; c.active > 0 {
+			return 0, flightWait, true
+		}
 	}
 	if d.spare {
 		want = 1 // to see whether the quota is renewed
 	}
-	n := 0
-	for n < want && d.active < slots {
+	for n < want && d.active < l.Concurrent {
 		if w := d.budget.wait(now, keep); w > 0 {
 			if n == 0 {
-				return 0, w
+				return 0, w, false
 			}
 			break
 		}
 		d.budget.take(now)
 		d.asked = now
 		d.active++
+		c.active++
 		n++
 	}
-	return n, 0
+	return n, 0, false
 }
 
 // spend waits for the app's budget and takes a call from it, for what is done beside the flights; keep calls of the window
@@ -281,11 +310,25 @@ func (d *dispatcher) step(ctx context.Context) (time.Duration, error) {
 			wait = min(wait, max(time.Millisecond, time.Until(t)))
 		}
 	}
-	return wait, nil
+	return min(wait, d.rest()), nil
+}
+
+// rest returns when the first of the objects that did not answer may be called again.
+func (d *dispatcher) rest() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	wait, now := time.Second, time.Now()
+	for _, c := range d.circuits {
+		if now.Before(c.blocked) {
+			wait = min(wait, c.blocked.Sub(now))
+		}
+	}
+	return wait
 }
 
 // serve starts what may start of a lane, the pipelines by turns: one that could not start anything, since no call was free,
-// keeps its turn. It returns how long nothing more can, 0 when nothing more is there.
+// keeps its turn; one whose object does not answer is passed over. It returns how long nothing more can, 0 when nothing
+// more is there.
 func (d *dispatcher) serve(ctx context.Context, lane state.Lane) (time.Duration, error) {
 	var ready []*Pipeline
 	for i := range d.pipelines {
@@ -310,6 +353,7 @@ func (d *dispatcher) serve(ctx context.Context, lane state.Lane) (time.Duration,
 }
 
 // start starts flights of one of several pipelines that have something in a lane, its share of them; more: there may be more.
+// With a wait nothing can start for any of them.
 func (d *dispatcher) start(ctx context.Context, p *Pipeline, lane state.Lane, several int) (started, more bool, wait time.Duration, err error) {
 	l := d.limits(p.spec.Object)
 	keep := 0
@@ -317,15 +361,18 @@ func (d *dispatcher) start(ctx context.Context, p *Pipeline, lane state.Lane, se
 		keep = l.Calls / 100 // for live changes; calls are spread, so that another is never far
 	}
 	d.mu.Lock()
-	n, wait := d.reserve(l, (l.Concurrent+several-1)/several, keep)
+	n, wait, own := d.reserve(p.spec.Object, l, (l.Concurrent+several-1)/several, keep)
 	d.mu.Unlock()
 	if n == 0 {
-		if wait == 0 {
-			wait = time.Second // a flight's end wakes us
+		switch {
+		case own:
+			wait = 0 // see rest
+		case wait == 0:
+			wait = flightWait
 		}
 		return false, false, wait, nil
 	}
-	c := claim{d: d, flights: n, batch: l.Batch}
+	c := claim{d: d, object: p.spec.Object, flights: n, batch: l.Batch}
 	flights, err := p.next(ctx, lane, c)
 	c.release(n - len(flights))
 	if err != nil {
@@ -353,6 +400,7 @@ func (d *dispatcher) launch(flights []*flight) {
 			d.fly(ctx, f)
 			d.mu.Lock()
 			d.active--
+			d.circuit(f.p.spec.Object).active--
 			d.mu.Unlock()
 			d.signalFreed()
 			d.wake()
@@ -361,27 +409,27 @@ func (d *dispatcher) launch(flights []*flight) {
 }
 
 // answered notes how a call as a whole went.
-func (d *dispatcher) answered(err error, after time.Duration) {
+func (d *dispatcher) answered(object string, err error, after time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
+	c := d.circuit(object)
 	if err == nil {
-		d.failures, d.last = 0, nil
-		return
-	}
-	d.last = err
-	if after > 0 {
-		if until := now.Add(after); until.After(d.blocked) {
-			d.blocked = until
+		if c.failures >= downAfter {
+			d.e.log.Info("object is back", "app", d.name, "object", object)
 		}
+		c.failures, c.last, c.blocked = 0, nil, time.Time{}
 		return
 	}
-	d.failures++
-	if until := now.Add(backOff(d.failures)); until.After(d.blocked) {
-		d.blocked = until
+	c.last = err
+	if after > 0 {
+		d.blocked = later(d.blocked, now.Add(after))
+		return
 	}
-	if d.failures == 5 {
-		d.e.log.Warn("app is down", "app", d.name, "error", err)
+	c.failures++
+	c.blocked = later(c.blocked, now.Add(backOff(c.failures)))
+	if c.failures == downAfter {
+		d.e.log.Warn("object of the app is down", "app", d.name, "object", object, "error", err)
 	}
 }
 
@@ -389,9 +437,14 @@ func (d *dispatcher) answered(err error, after time.Duration) {
 func (d *dispatcher) notBefore(after time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if until := time.Now().Add(after); until.After(d.blocked) {
-		d.blocked = until
+	d.blocked = later(d.blocked, time.Now().Add(after))
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
 	}
+	return a
 }
 
 // backOff returns the pause after n failures, with jitter: 50 to 100 % of a doubling time.
@@ -434,6 +487,9 @@ func (d *dispatcher) probe(ctx context.Context) error {
 		return err
 	}
 	d.e.log.Info("app is back", "app", d.name)
-	d.halted, d.blocked, d.failures = nil, time.Time{}, 0
+	d.halted, d.blocked = nil, time.Time{}
+	for _, c := range d.circuits {
+		c.failures, c.blocked = 0, time.Time{}
+	}
 	return nil
 }

@@ -170,7 +170,7 @@ func (d *dispatcher) push(ctx context.Context, f *flight, action Action, items [
 	if err != nil {
 		return d.refused(ctx, f, action, items, err)
 	}
-	d.answered(nil, 0)
+	d.answered(f.p.spec.Object, nil, 0)
 	for i, it := range items {
 		it.take(results[i])
 	}
@@ -358,25 +358,25 @@ func (d *dispatcher) refused(ctx context.Context, f *flight, action Action, item
 		for _, it := range items {
 			it.state, it.result = unsure, Result{Err: err}
 		}
-		d.answered(err, 0)
+		d.answered(f.p.spec.Object, err, 0)
 		if errors.As(err, &retry) {
 			d.notBefore(retry.After)
 		}
 		return false
 	case errors.As(err, &retry):
-		d.answered(err, max(retry.After, time.Millisecond))
+		d.answered(f.p.spec.Object, err, max(retry.After, time.Millisecond))
 		return false
 	case errors.As(err, &batch):
-		d.answered(nil, 0)
+		d.answered(f.p.spec.Object, nil, 0)
 		return d.bisect(ctx, f, action, items, batch)
 	case errors.As(err, &reject):
-		d.answered(nil, 0)
+		d.answered(f.p.spec.Object, nil, 0)
 		return d.bisect(ctx, f, action, items, &BatchError{Code: reject.Code, Err: reject.Err})
 	}
 	for _, it := range items {
 		it.result = Result{Err: err}
 	}
-	d.answered(err, 0)
+	d.answered(f.p.spec.Object, err, 0)
 	return false
 }
 
@@ -414,7 +414,7 @@ func (d *dispatcher) pace(ctx context.Context, f *flight) bool {
 	for {
 		d.mu.Lock()
 		now := time.Now()
-		if d.halted != nil || now.Before(d.blocked) || !d.running {
+		if d.halted != nil || now.Before(d.blocked) || now.Before(d.circuit(f.p.spec.Object).blocked) || !d.running {
 			d.mu.Unlock()
 			return false
 		}

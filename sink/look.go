@@ -160,10 +160,10 @@ func (d *dispatcher) read(ctx context.Context, f *flight, reader Reader, l Limit
 		records, err := reader.Read(call, f.p.spec.Object, field, values, want)
 		cancel()
 		if err != nil {
-			d.unread(err)
+			d.unread(f.p.spec.Object, err)
 			return fmt.Errorf("read back: %w", err)
 		}
-		d.answered(nil, 0)
+		d.answered(f.p.spec.Object, nil, 0)
 		for _, it := range items[:n] {
 			var found []Record
 			for _, r := range records {
@@ -179,16 +179,16 @@ func (d *dispatcher) read(ctx context.Context, f *flight, reader Reader, l Limit
 }
 
 // unread notes a failed read: nothing was done by it, whatever kind of error it is.
-func (d *dispatcher) unread(err error) {
+func (d *dispatcher) unread(object string, err error) {
 	var retry *RetryError
 	var halt *HaltError
 	switch {
 	case errors.As(err, &halt):
 		d.halt(err)
 	case errors.As(err, &retry):
-		d.answered(err, max(retry.After, 1))
+		d.answered(object, err, max(retry.After, 1))
 	default:
-		d.answered(err, 0)
+		d.answered(object, err, 0)
 	}
 }
 

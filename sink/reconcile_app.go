@@ -206,7 +206,7 @@ func (c *reconciler) paced(ctx context.Context, call func(context.Context) error
 		err := call(limit)
 		cancel()
 		if err == nil {
-			d.answered(nil, 0)
+			d.answered(p.spec.Object, nil, 0)
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -217,7 +217,7 @@ func (c *reconciler) paced(ctx context.Context, call func(context.Context) error
 		var halt *HaltError
 		var retry *RetryError
 		if errors.As(err, &retry) {
-			d.unread(err)
+			d.unread(p.spec.Object, err)
 		}
 		if errors.As(err, &halt) || try == 5 {
 			return &unreadError{fmt.Errorf("read records back from app %s: %w", d.name, err)}

@@ -3,7 +3,10 @@ package sink
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/penstock-cdc/penstock/state"
@@ -88,10 +91,8 @@ func (e *Engine) Status() Status {
 		if now := time.Now(); now.Before(d.blocked) {
 			a.State, a.Next = "slowed", d.blocked
 		}
-		if d.last != nil {
-			a.Detail = d.last.Error()
-		}
 		now := time.Now()
+		d.circuitStatus(&a, now)
 		d.quota.observe(d.app.Limits(""), now)
 		a.QuotaDay, a.QuotaLeft, a.QuotaEmpty = d.quota.day, d.quota.left, d.quota.empty(now)
 		if w := d.quota.warning(now); w != "" {
@@ -100,9 +101,6 @@ func (e *Engine) Status() Status {
 		if d.spare {
 			a.State, a.Next = "slowed", d.asked.Add(quotaProbe)
 			a.Detail = fmt.Sprintf("%d calls of the day's quota are left, which are the reserve of others", d.quota.left)
-		}
-		if d.failures >= 5 {
-			a.State = "down"
 		}
 		if d.halted != nil {
 			a.State, a.Detail = "stopped", d.halted.Error()
@@ -115,6 +113,31 @@ func (e *Engine) Status() Status {
 		st.Pipelines = append(st.Pipelines, p.status())
 	}
 	return st
+}
+
+// circuitStatus adds how calls for the app's objects go; the caller holds mu. An app is down with one of its objects, and
+// the detail then names that one, when others are not.
+func (d *dispatcher) circuitStatus(a *AppStatus, now time.Time) {
+	var failing []string
+	for _, object := range slices.Sorted(maps.Keys(d.circuits)) {
+		c := d.circuits[object]
+		if c.last == nil {
+			continue
+		}
+		failing = append(failing, object)
+		a.Detail = c.last.Error()
+		if now.Before(c.blocked) && (a.Next.IsZero() || c.blocked.Before(a.Next)) {
+			a.State, a.Next = "slowed", c.blocked
+		}
+	}
+	if len(failing) > 0 && len(failing) < len(d.circuits) {
+		a.Detail = strings.Join(failing, ", ") + ": " + a.Detail
+	}
+	for _, c := range d.circuits {
+		if c.failures >= downAfter {
+			a.State = "down"
+		}
+	}
 }
 
 func (p *Pipeline) status() PipelineStatus {
