@@ -46,7 +46,14 @@ type planner struct {
 	called    time.Time
 	kinds     [state.Kinds]int64
 	actions   map[sink.Action]int64
+	parents   []plannedParent
 	out       *planned
+}
+
+// plannedParent counts associations with the records of one parent.
+type plannedParent struct {
+	field       int // index among the program's
+	made, taken int64
 }
 
 // plannedRow is one row of a page, or a record whose row is gone.
@@ -69,6 +76,11 @@ func (pl *planner) run(ctx context.Context) (*planned, error) {
 	pl.decider = sink.NewDecider(pl.spec, pl.limits.Whole)
 	pl.reader, _ = app.(sink.Reader)
 	pl.actions = map[sink.Action]int64{}
+	for i, f := range pl.program.Fields() {
+		if f.Group == sink.ByParent {
+			pl.parents = append(pl.parents, plannedParent{field: i})
+		}
+	}
 	if err := pl.readPipeline(ctx); err != nil {
 		return nil, err
 	}
@@ -86,13 +98,21 @@ func (pl *planner) run(ctx context.Context) (*planned, error) {
 	if err := pl.guards(ctx); err != nil {
 		return nil, err
 	}
-	batch := int64(max(1, pl.limits.Batch))
 	for _, n := range pl.actions {
-		pl.out.Calls += (n + batch - 1) / batch
+		pl.out.Calls += batches(n, pl.limits.Batch)
+	}
+	for _, par := range pl.parents {
+		pl.out.Calls += batches(par.made, pl.limits.Associate) + batches(par.taken, pl.limits.Associate)
 	}
 	pl.out.Minutes = minutes(pl.out.Calls, pl.limits)
 	pl.notes()
 	return pl.out, nil
+}
+
+// batches is how many calls n records take.
+func batches(n int64, size int) int64 {
+	of := int64(max(1, size))
+	return (n + of - 1) / of
 }
 
 // readPipeline reads what the state has of the pipeline as a whole.
@@ -230,7 +250,10 @@ func (pl *planner) count(r *plannedRow) {
 		if d.Adopted || r.inApp() && d.Verdict == sink.WillChange {
 			action = sink.Update
 		}
-		pl.actions[action]++
+		if len(d.Write) > 0 || action == sink.Upsert { // else only associations change
+			pl.actions[action]++
+		}
+		pl.associate(r)
 	}
 	pl.out.Counts.add(d)
 	if d.Verdict != sink.WillReject {
@@ -252,6 +275,27 @@ func (pl *planner) count(r *plannedRow) {
 			e.Message = d.Message
 		}
 		g.Examples = append(g.Examples, e)
+	}
+}
+
+// associate counts the associations that are made and taken away with a row's record.
+func (pl *planner) associate(r *plannedRow) {
+	for i := range pl.parents {
+		par := &pl.parents[i]
+		v := r.made.Fields[par.field]
+		var had change.Value
+		if s := r.known.Shadow; s != nil && r.inApp() && par.field < len(s.Sent) && !s.Sent[par.field].IsUnchanged() {
+			had = s.Sent[par.field]
+		}
+		if v.IsUnchanged() || v == had {
+			continue
+		}
+		if !v.IsNull() {
+			par.made++
+		}
+		if !had.IsNull() {
+			par.taken++
+		}
 	}
 }
 
@@ -417,7 +461,7 @@ func (pl *planner) notes() {
 		}
 	}
 	if names := parentNames(pl.pipe); len(names) > 0 {
-		note("records are counted whether or not their parents (%s) are in the app yet; calls that associate them are not counted", strings.Join(names, ", "))
+		note("records, and calls that associate them, are counted whether or not their parents (%s) are in the app yet", strings.Join(names, ", "))
 	}
 	if pl.delivery.Paused > 0 {
 		note("the pipeline is paused since %s: nothing is sent before penstock resume %s", time.UnixMilli(pl.delivery.Paused).UTC().Format(time.RFC3339), pl.pipe.Name)
