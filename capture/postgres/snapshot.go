@@ -59,6 +59,7 @@ type load struct {
 	ended     bool      // finished or canceled
 	retryAt   time.Time
 	limit     int // rows of the next chunk
+	unpaced   int // chunks that were read since one had to wait, up to unpacedChunks
 	waiting   int // workers that may not read its next chunk
 	why       string
 	since     time.Time

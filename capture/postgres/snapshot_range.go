@@ -48,7 +48,7 @@ func (l *loader) readRange(ctx context.Context, rd *reader, ld *load, from *keyR
 			return err
 		}
 		l.mu.Lock()
-		limit := ld.limit
+		limit := ld.rows(l.s.hold.Load() != nil)
 		flight := len(from.flight)
 		l.mu.Unlock()
 		switch {
@@ -171,8 +171,24 @@ func (l *loader) offer(c *chunk) {
 	l.submit(&item{min: minimum, run: func(x uint64) error { return l.publish(c, x) }})
 }
 
-// paceInterval is how often a chunk that waits asks whether it still has to.
-const paceInterval = 50 * time.Millisecond
+const (
+	// paceInterval is how often a chunk that waits asks whether it still has to.
+	paceInterval = 50 * time.Millisecond
+	// pacedRows are the rows of a chunk while whoever takes the events in may be slower than the load: what is read when the
+	// load is held up comes before the changes that are made then. unpacedChunks in a row that had to wait for nobody say
+	// that it is not.
+	pacedRows     = 1000
+	unpacedChunks = 20
+)
+
+// rows are those of the next chunk; mu is held.
+func (ld *load) rows(paced bool) int {
+	if paced && ld.unpaced < unpacedChunks {
+		ld.unpaced++
+		return min(ld.limit, pacedRows)
+	}
+	return ld.limit
+}
 
 // pace waits while whoever takes the events in asks for that, and the load is not stopped.
 func (l *loader) pace(ctx context.Context, ld *load, p *plan, stopped func() bool) error {
@@ -211,6 +227,7 @@ func (l *loader) waits(ld *load, workers int, why string) {
 	if ld.waiting += workers; ld.waiting == 0 || workers > 0 {
 		ld.why = why
 	}
+	ld.unpaced = 0
 	l.mu.Unlock()
 	l.progress(ld, "done")
 }

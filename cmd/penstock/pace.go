@@ -17,9 +17,12 @@ type pacer interface {
 }
 
 const (
-	// paceEvents is how many events of a table a pipeline may have to take in before no more of the table is read: a change
-	// that is made meanwhile comes behind them.
-	paceEvents = 20_000
+	// paceTime is for how long a pipeline may have events of a table to take in before no more of the table is read: a
+	// change that is made meanwhile comes behind them. paceEvents bounds their number, where it is not known how fast they
+	// are taken in too; leastEvents keep it busy.
+	paceTime    = 300 * time.Millisecond
+	paceEvents  = 20_000
+	leastEvents = 1_000
 	// paceReserve is how much of the disk loads leave free, in bytes: twice what the log and the state leave free, so that
 	// changes are captured for long after a load has stopped.
 	paceReserve = 512 << 20
@@ -31,11 +34,45 @@ const (
 // up the others: then the disk's reserve ends the load, and the stream goes on.
 type pace struct {
 	free   func() (uint64, error)
-	behind func(topic string) (pipeline string, events int64) // the one that is most
+	behind func(topic string) (pipeline string, events, taken int64) // the one that is most, and how many it has had of the topic
 
 	mu      sync.Mutex
 	answers map[string]paceAnswer // by topic
-	full    bool                  // the disk was, when it was last asked
+	rates   map[string]*intakeRate
+	full    bool // the disk was, when it was last asked
+}
+
+// intakeRate is how fast a topic is taken in.
+type intakeRate struct {
+	pipeline  string
+	at        time.Time // of the last look
+	taken     int64
+	busy      bool    // there was something to take in then
+	perSecond float64 // 0: not known
+}
+
+// rateOver is the least time that a rate is taken from.
+const rateOver = 100 * time.Millisecond
+
+// note takes a look at a pipeline in, and returns how many events it may have to take in.
+func (r *intakeRate) note(now time.Time, pipeline string, events, taken int64) int64 {
+	switch d := now.Sub(r.at); {
+	case r.pipeline != pipeline || taken < r.taken:
+		*r = intakeRate{pipeline: pipeline, at: now, taken: taken, busy: events > 0}
+	case d >= rateOver:
+		if r.busy && events > 0 {
+			latest := float64(taken-r.taken) / d.Seconds()
+			if r.perSecond == 0 {
+				r.perSecond = latest
+			}
+			r.perSecond += (latest - r.perSecond) / 4
+		}
+		r.at, r.taken, r.busy = now, taken, events > 0
+	}
+	if r.perSecond == 0 {
+		return paceEvents
+	}
+	return min(paceEvents, max(leastEvents, int64(r.perSecond*paceTime.Seconds())))
 }
 
 type paceAnswer struct {
@@ -73,7 +110,14 @@ func (p *pace) why(topic string) string {
 	if full {
 		return fmt.Sprintf("the disk of the data folder has less than %d MiB free", paceReserve>>20)
 	}
-	if pipeline, events := p.behind(topic); events > paceEvents {
+	pipeline, events, taken := p.behind(topic)
+	if p.rates == nil {
+		p.rates = map[string]*intakeRate{}
+	}
+	if p.rates[topic] == nil {
+		p.rates[topic] = &intakeRate{}
+	}
+	if events > p.rates[topic].note(time.Now(), pipeline, events, taken) {
 		return "pipeline " + pipeline + " takes in what was read"
 	}
 	return ""
@@ -81,7 +125,7 @@ func (p *pace) why(topic string) string {
 
 // paceLoads has the loads of tables wait for the pipelines of this process.
 func (rt *plant) paceLoads(ctx context.Context) {
-	p := &pace{free: func() (uint64, error) { return disk.Free(rt.DataDir) }, behind: func(topic string) (string, int64) { return rt.behind(ctx, topic) }}
+	p := &pace{free: func() (uint64, error) { return disk.Free(rt.DataDir) }, behind: func(topic string) (string, int64, int64) { return rt.behind(ctx, topic) }}
 	for _, r := range rt.sources {
 		if src, ok := r.database.(pacer); ok {
 			src.Pace(p.hold)
@@ -89,8 +133,9 @@ func (rt *plant) paceLoads(ctx context.Context) {
 	}
 }
 
-// behind returns which of the pipelines that read a topic has most of it to take in. Those that have failed do not count.
-func (rt *plant) behind(ctx context.Context, topic string) (pipeline string, events int64) {
+// behind returns which of the pipelines that read a topic has most of it to take in, and how many messages of it that one has
+// had. Those that have failed do not count.
+func (rt *plant) behind(ctx context.Context, topic string) (pipeline string, events, had int64) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	for _, pipe := range rt.Pipelines {
@@ -99,19 +144,20 @@ func (rt *plant) behind(ctx context.Context, topic string) (pipeline string, eve
 		}
 		taken, err := rt.engine.Taken(pipe.Name)
 		if err != nil {
-			return "", 0
+			return "", 0, 0
 		}
-		left := int64(0)
+		left, past := int64(0), int64(0)
 		for n, next := range taken {
 			start, end, err := rt.log.Bounds(ctx, topic, n)
 			if err != nil {
-				return "", 0 // the log does not answer: what is read waits before it
+				return "", 0, 0 // the log does not answer: what is read waits before it
 			}
 			left += end - max(start, next)
+			past += next
 		}
-		if left > events {
-			pipeline, events = pipe.Name, left
+		if pipeline == "" || left > events {
+			pipeline, events, had = pipe.Name, left, past
 		}
 	}
-	return pipeline, events
+	return pipeline, events, had
 }

@@ -16,9 +16,9 @@ func TestPace(t *testing.T) {
 		asked := 0
 		p := &pace{
 			free: func() (uint64, error) { return free, failed },
-			behind: func(topic string) (string, int64) {
+			behind: func(topic string) (string, int64, int64) {
 				asked++
-				return "customers", behind[topic]
+				return "customers", behind[topic], 0
 			},
 		}
 		check := func(topic, want string) {
@@ -44,4 +44,30 @@ func TestPace(t *testing.T) {
 		failed = errors.New("no such file system")
 		check("shop.public.a", "")
 	})
+}
+
+// TestPaceOfASlowPipeline: what waits for a pipeline is what it takes in within 300 ms, within bounds.
+func TestPaceOfASlowPipeline(t *testing.T) {
+	now := time.Unix(0, 0)
+	var r intakeRate
+	taken := int64(0)
+	run := func(perSecond int64, seconds int) (limit int64) {
+		for range 10 * seconds {
+			now = now.Add(100 * time.Millisecond)
+			taken += perSecond / 10
+			limit = r.note(now, "customers", 50_000, taken)
+		}
+		return limit
+	}
+	if got := r.note(now, "customers", 0, 0); got != paceEvents {
+		t.Errorf("nothing is known, and %d events may wait", got)
+	}
+	for _, c := range []struct{ perSecond, want int64 }{{10_000, 3_000}, {30_000, 9_000}, {200_000, paceEvents}, {100, leastEvents}} {
+		if got := run(c.perSecond, 5); got < c.want*99/100 || got > c.want*101/100 {
+			t.Errorf("%d events a second are taken in and %d may wait, want %d", c.perSecond, got, c.want)
+		}
+	}
+	if got := r.note(now.Add(time.Second), "others", 50_000, 0); got != paceEvents {
+		t.Errorf("another pipeline is the last, and %d events may wait", got)
+	}
 }
