@@ -1,0 +1,146 @@
+package sink_test
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
+	"github.com/penstock-cdc/penstock/state"
+)
+
+// chance draws from faults' and crashes' own randomness.
+func (m *model) chance(n int) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.luck.IntN(n)
+}
+
+// fault is called with the vendor locked.
+func (m *model) fault(call int, action sink.Action, changes []sink.Change) (fault sinktest.Fault) {
+	if m.faults.Load() {
+		switch r := m.chance(100); {
+		case r < 6:
+			fault = sinktest.Busy
+		case r < 12:
+			fault = sinktest.Drop
+		case r < 20:
+			fault = sinktest.DropAfter
+		case r < 24:
+			fault = sinktest.Broken
+		case r < 30:
+			fault = sinktest.Partial
+		}
+	}
+	var text strings.Builder
+	for _, c := range changes {
+		fmt.Fprintf(&text, " [%s app id %s key %s:", c.Ref, c.AppID, c.Key.Value.Text())
+		for _, f := range c.Fields {
+			fmt.Fprintf(&text, " %s=%s", f.Name, f.Value.Text())
+		}
+		text.WriteString("]")
+	}
+	m.logf("    call %d: %s fault %d%s", call, action, fault, text.String())
+	return fault
+}
+
+func (m *model) observe(action sink.Action, id string, fields map[string]string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if action == sink.Archive || action == sink.Remove {
+		if m.p.spec.OnDelete == "set" && m.p.spec.OnLeave == "set" && !m.purge {
+			return fmt.Errorf("record %s is removed", id)
+		}
+		delete(m.owner, id)
+		return nil
+	}
+	ver, err := strconv.Atoi(fields["ver"])
+	if err != nil {
+		return fmt.Errorf("record %s has no version", id)
+	}
+	if ver < m.vers[id] && !m.byCode {
+		return fmt.Errorf("record %s: version %d after %d", id, ver, m.vers[id])
+	}
+	m.logf("    record %s: %v", id, fields)
+	m.vers[id] = ver
+	for other, ident := range m.owner {
+		if other != id && ident == fields["ident"] {
+			return fmt.Errorf("row %s has two records, %s and %s", ident, other, id)
+		}
+	}
+	m.owner[id] = fields["ident"]
+	return nil
+}
+
+// ofEngine tells whether a failpoint is passed by the engine's own goroutines.
+func ofEngine(name string) bool {
+	return strings.HasPrefix(name, "dispatch.") || strings.HasPrefix(name, "reselect.")
+}
+
+func (m *model) failpoint(name string) {
+	m.mu.Lock()
+	hit := m.crash > 0 && m.luck.IntN(m.crash) == 0
+	if hit {
+		m.crash = 0
+	}
+	if hit && ofEngine(name) {
+		m.dead = true
+	}
+	m.mu.Unlock()
+	switch {
+	case hit && ofEngine(name):
+		runtime.Goexit() // not the test's goroutine: what it was about to do is not done
+	case hit:
+		panic(errCrash{name})
+	}
+}
+
+// revive starts the process again after a crash in dispatch; it tells whether there was one.
+func (m *model) revive() bool {
+	m.mu.Lock()
+	dead := m.dead
+	m.dead, m.crash = false, 0
+	m.mu.Unlock()
+	if dead {
+		m.logf("crash in dispatch")
+		m.p.stop()
+		m.p.open()
+	}
+	return dead
+}
+
+// settle waits until all is sent, through crashes.
+func (m *model) settle() {
+	m.pause(false)
+	for tries := 0; ; tries++ {
+		<-time.After(10 * time.Second)
+		if tries == 100 {
+			_ = m.p.store.View(m.t.Context(), func(tx state.Tx) error {
+				return tx.ScanPending(1, 0, 100, func(w *state.Pending) error {
+					m.t.Logf("record %d: queue %d, want %d, unknown %v, key %s, attempts %d, due in %d ms: %s", w.Record, w.Queue, w.Want, w.Unknown, w.Key.Text(),
+						w.Attempts, w.Due-time.Now().UnixMilli(), w.Error)
+					return nil
+				})
+			})
+			m.t.Logf("%+v", m.p.engine.Status())
+			m.check()
+			m.t.Fatal("it does not settle")
+		}
+		m.revive()
+		m.p.take(m.s, 50)
+		if m.purge && tries > 2 {
+			m.idle() // a move to a key that was forgotten between its halves
+		}
+		g, err := m.p.engine.Progress("crm", nil)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if g.CaughtUp() {
+			m.p.settle()
+			return
+		}
+	}
+}
