@@ -23,7 +23,10 @@ type pooler struct {
 	server  string
 }
 
-func (p *pooler) listen(t *testing.T) string {
+func (p *pooler) listen(t *testing.T) string { return listen(t, p.serve) }
+
+// listen serves connections until the test ends, and returns where.
+func listen(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,7 +39,7 @@ func (p *pooler) listen(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			go p.serve(conn)
+			go serve(conn)
 		}
 	}()
 	return listener.Addr().String()

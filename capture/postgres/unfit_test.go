@@ -18,24 +18,7 @@ type forgetful struct {
 	lose   atomic.Int32
 }
 
-func (f *forgetful) listen(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go f.serve(client)
-		}
-	}()
-	return listener.Addr().String()
-}
+func (f *forgetful) listen(t *testing.T) string { return listen(t, f.serve) }
 
 func (f *forgetful) serve(client net.Conn) {
 	defer client.Close()

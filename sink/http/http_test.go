@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -237,7 +236,7 @@ func TestBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fmt.Sprint(results[0].AppID, results[0].Err, " ", class(results[1].Err), " ", class(results[2].Err))
+	got := fmt.Sprint(results[0].AppID, results[0].Err, " ", sinktest.Class(results[1].Err), " ", sinktest.Class(results[2].Err))
 	if want := "x1<nil> reject BAD_MAIL reject REFUSED"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -245,40 +244,13 @@ func TestBatch(t *testing.T) {
 		t.Errorf("got %s, want %s", r.got[0].Body, want)
 	}
 	r.answer = func(w http.ResponseWriter) { fmt.Fprint(w, `{"results":[]}`) }
-	if _, err := a.Push(t.Context(), "customers", sink.Upsert, []sink.Change{customer("1"), customer("2")}); class(err) != "unknown" {
+	if _, err := a.Push(t.Context(), "customers", sink.Upsert, []sink.Change{customer("1"), customer("2")}); sinktest.Class(err) != "unknown" {
 		t.Errorf("an answer with too few results: %v", err)
 	}
 	gone, err := a.Push(t.Context(), "customers", sink.Archive, []sink.Change{customer("1")})
-	if err != nil || class(gone[0].Err) != "reject NO_REQUEST" {
+	if err != nil || sinktest.Class(gone[0].Err) != "reject NO_REQUEST" {
 		t.Errorf("deleted without a request for it: %+v, %v", gone, err)
 	}
-}
-
-func class(err error) string {
-	var (
-		retry   *sink.RetryError
-		unknown *sink.UnknownError
-		halt    *sink.HaltError
-		reject  *sink.RejectError
-		batch   *sink.BatchError
-	)
-	switch {
-	case err == nil:
-		return "none"
-	case errors.As(err, &retry):
-		return "after " + retry.After.String()
-	case errors.As(err, &unknown):
-		return "unknown"
-	case errors.As(err, &halt):
-		return "halt"
-	case errors.As(err, &reject):
-		return "reject " + reject.Code
-	case errors.As(err, &batch):
-		return "batch " + batch.Code
-	case errors.Is(err, sink.ErrGone):
-		return "gone"
-	}
-	return "plain"
 }
 
 func TestStatus(t *testing.T) {
@@ -312,7 +284,7 @@ func TestStatus(t *testing.T) {
 			if err == nil {
 				err = results[0].Err
 			}
-			if got := class(err); got != want {
+			if got := sinktest.Class(err); got != want {
 				t.Errorf("status %d: %s (%v), want %s", test.status, got, err, want)
 			}
 			if err != nil && strings.Contains(err.Error(), "s3cr3t") {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-cdc/penstock/simulator"
 	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
 
 const linkable = properties + `
@@ -87,12 +88,12 @@ func TestAssociateFails(t *testing.T) {
 		}
 		a.fault(t, f)
 		_, err := a.app.(sink.Associator).Associate(t.Context(), sink.Associations{From: "deals", To: "contacts", Pairs: []sink.Pair{{From: "1", To: "1"}}})
-		if class(err) != want {
+		if sinktest.Class(err) != want {
 			t.Errorf("%s: %v, want %s", fault, err, want)
 		}
 	}
 	_, err := a.app.(sink.Associator).Associate(t.Context(), sink.Associations{From: "deals", To: "engines", Pairs: []sink.Pair{{From: "1", To: "1"}}})
-	if class(err) != "halt" {
+	if sinktest.Class(err) != "halt" {
 		t.Errorf("an object that is not there: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/rest"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
 
 // canned is an app whose server always gives the same answer.
@@ -60,7 +61,7 @@ func TestAnswersAreMatchedToChanges(t *testing.T) {
 		for i, want := range test.want {
 			got := results[i].AppID
 			if results[i].Err != nil {
-				got = class(results[i].Err)
+				got = sinktest.Class(results[i].Err)
 			}
 			if got != want {
 				t.Errorf("%s: change %d is %s (%v), want %s", test.name, i, got, results[i].Err, want)
@@ -83,7 +84,7 @@ func TestWholeRefusalNamesRecords(t *testing.T) {
 		t.Errorf("%v, want a batch error that names b and c", err)
 	}
 	results, err := canned(t, 404, answer(`{"category":"OBJECT_NOT_FOUND","context":{"ids":["2"]}}`)).Push(t.Context(), "contacts", sink.Update, changes)
-	if err != nil || class(results[0].Err) != "after 0s" || !errors.Is(results[1].Err, sink.ErrGone) || class(results[2].Err) != "after 0s" {
+	if err != nil || sinktest.Class(results[0].Err) != "after 0s" || !errors.Is(results[1].Err, sink.ErrGone) || sinktest.Class(results[2].Err) != "after 0s" {
 		t.Errorf("%+v, %v: want the second gone, the others to be tried again", results, err)
 	}
 }
@@ -94,7 +95,7 @@ func TestPagesOfAProxyAreNotTheRecordsFault(t *testing.T) {
 	answer.Store(&page)
 	for _, status := range []int{400, 403, 404, 409, 422} {
 		_, err := canned(t, status, &answer).Push(t.Context(), "contacts", sink.Upsert, []sink.Change{contact("1")})
-		if class(err) != "plain" {
+		if sinktest.Class(err) != "plain" {
 			t.Errorf("status %d: %v, want a plain error", status, err)
 		}
 	}
@@ -172,7 +173,7 @@ func TestBodyIsJSON(t *testing.T) {
 	infinite := contact("2")
 	infinite.Fields = []sink.Field{{Name: "mrr", Value: change.Of(change.Float, "Infinity")}}
 	results, err := app.Push(t.Context(), "contacts", sink.Upsert, []sink.Change{infinite, long})
-	if err != nil || class(results[0].Err) != "reject UNSUPPORTED_VALUE" || class(results[1].Err) != "after 10s" {
+	if err != nil || sinktest.Class(results[0].Err) != "reject UNSUPPORTED_VALUE" || sinktest.Class(results[1].Err) != "after 10s" {
 		t.Errorf("results %+v, %v: the call's error must not hide the record's", results, err)
 	}
 	var body struct {

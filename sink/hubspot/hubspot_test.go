@@ -20,6 +20,7 @@ import (
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/hubspot"
 	"github.com/penstock-cdc/penstock/sink/rest"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
 
 const properties = `
@@ -400,7 +401,7 @@ func TestPushChecksItsBatch(t *testing.T) {
 	if _, err := a.app.Push(t.Context(), "contacts", sink.Upsert, make([]sink.Change, 101)); err == nil {
 		t.Error("101 changes were taken")
 	}
-	if _, err := a.app.Push(t.Context(), "tickets", sink.Upsert, []sink.Change{contact("1")}); class(err) != "halt" {
+	if _, err := a.app.Push(t.Context(), "tickets", sink.Upsert, []sink.Change{contact("1")}); sinktest.Class(err) != "halt" {
 		t.Errorf("an object that is not there: %v", err)
 	}
 	twins := a.push(t, sink.Upsert, contact("1"), contact("1"), contact("2"))
@@ -408,10 +409,10 @@ func TestPushChecksItsBatch(t *testing.T) {
 		t.Errorf("two changes with one ref: %+v", twins)
 	}
 	keyless := contact("")
-	if r := a.push(t, sink.Upsert, keyless); class(r[0].Err) != "reject EMPTY_KEY" {
+	if r := a.push(t, sink.Upsert, keyless); sinktest.Class(r[0].Err) != "reject EMPTY_KEY" {
 		t.Errorf("no key: %v", r[0].Err)
 	}
-	if r := a.push(t, sink.Update, contact("1")); class(r[0].Err) != "plain" {
+	if r := a.push(t, sink.Update, contact("1")); sinktest.Class(r[0].Err) != "plain" {
 		t.Errorf("no id: %v", r[0].Err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	lookalike "github.com/penstock-cdc/penstock/simulator/hubspot"
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/rest"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
 
 // Several processes of one account renew its tokens, each refresh token good for one use.
@@ -50,7 +51,7 @@ func TestOAuth(t *testing.T) {
 	if r, err := process("first").Push(t.Context(), "contacts", sink.Upsert, []sink.Change{contact("later")}); err != nil || r[0].Err != nil {
 		t.Errorf("started again with the refresh token of the beginning: %v", err)
 	}
-	if err := process("stolen").Ping(t.Context()); class(err) != "halt" {
+	if err := process("stolen").Ping(t.Context()); sinktest.Class(err) != "halt" {
 		t.Errorf("another refresh token that is not valid: %v, want a halt", err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	lookalike "github.com/penstock-cdc/penstock/simulator/hubspot"
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/rest"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
 
 // machines is a custom object: 2-3000001, or p4242424_machines.
@@ -50,7 +51,7 @@ func TestCustomObjectByEachOfItsNames(t *testing.T) {
 func TestObjectThatIsNotThere(t *testing.T) {
 	a := open(t, "", simulator.Options{Data: strings.NewReader(properties + machines)})
 	_, err := a.app.Push(t.Context(), "engines", sink.Upsert, []sink.Change{machine("a")})
-	if class(err) != "halt" || !strings.Contains(err.Error(), "machines") || !strings.Contains(err.Error(), "contacts") {
+	if sinktest.Class(err) != "halt" || !strings.Contains(err.Error(), "machines") || !strings.Contains(err.Error(), "contacts") {
 		t.Errorf("%v, want a halt that names what there is", err)
 	}
 }
@@ -87,7 +88,7 @@ func TestDescribeWithoutTheRightToReadSchemas(t *testing.T) {
 		t.Error(err)
 	}
 	a.fault(t, simulator.Fault{Kind: "status", Status: 401})
-	if _, err := a.app.(sink.Describer).Describe(t.Context(), "contacts"); class(err) != "halt" {
+	if _, err := a.app.(sink.Describer).Describe(t.Context(), "contacts"); sinktest.Class(err) != "halt" {
 		t.Errorf("with a bad token: %v, want a halt", err)
 	}
 }
@@ -96,7 +97,7 @@ func TestRequiredPropertyIsNamed(t *testing.T) {
 	a := open(t, "", simulator.Options{Data: strings.NewReader(properties + machines)}, lookalike.DocumentedRequired())
 	lacking := sink.Change{Ref: "1", Key: sink.Field{Name: "erp_id", Value: change.OfInt(1)}}
 	results, err := a.app.Push(t.Context(), "deals", sink.Upsert, []sink.Change{lacking})
-	if err != nil || class(results[0].Err) != "reject REQUIRED_PROPERTY" {
+	if err != nil || sinktest.Class(results[0].Err) != "reject REQUIRED_PROPERTY" {
 		t.Fatalf("%+v, %v", results, err)
 	}
 	if text := results[0].Err.Error(); !strings.Contains(text, "dealname is required") || !strings.Contains(text, "dealstage is required") {
@@ -163,7 +164,7 @@ func TestReadTellsMergedErasedAndArchivedApart(t *testing.T) {
 	if _, err := a.app.(sink.Reader).Read(t.Context(), "contacts", "id", []string{id(1)}, nil); err != nil || len(a.Calls())-before != 3 {
 		t.Errorf("a merged record alone: %v, %d calls, want one", err, len(a.Calls())-before-2)
 	}
-	if err := eraser.Erase(t.Context(), "deals", "1"); class(err) != "reject NOT_ERASABLE" {
+	if err := eraser.Erase(t.Context(), "deals", "1"); sinktest.Class(err) != "reject NOT_ERASABLE" {
 		t.Errorf("a deal: %v", err)
 	}
 }
@@ -202,7 +203,7 @@ func TestEveryTooManyRequests(t *testing.T) {
 			if !errors.As(err, &retry) || retry.After <= 0 || retry.After > 15*time.Minute+5*time.Second {
 				t.Errorf("%s: %v, want a wait %s", test.name, err, quarter)
 			}
-		} else if got := class(err); got != test.want {
+		} else if got := sinktest.Class(err); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
 	}

@@ -17,33 +17,8 @@ import (
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/hubspot"
 	"github.com/penstock-cdc/penstock/sink/rest"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
-
-// classes of errors, by what dispatch does about them.
-func class(err error) string {
-	var (
-		retry   *sink.RetryError
-		unknown *sink.UnknownError
-		halt    *sink.HaltError
-		reject  *sink.RejectError
-		batch   *sink.BatchError
-	)
-	switch {
-	case err == nil:
-		return "none"
-	case errors.As(err, &retry):
-		return "after " + retry.After.String()
-	case errors.As(err, &unknown):
-		return "unknown"
-	case errors.As(err, &halt):
-		return "halt"
-	case errors.As(err, &reject):
-		return "reject " + reject.Code
-	case errors.As(err, &batch):
-		return "batch " + batch.Code
-	}
-	return "plain"
-}
 
 func TestStatus(t *testing.T) {
 	tests := []struct {
@@ -72,7 +47,7 @@ func TestStatus(t *testing.T) {
 		test.fault.Kind = "status"
 		a.fault(t, test.fault)
 		_, err := a.app.Push(t.Context(), "contacts", sink.Upsert, []sink.Change{contact("1"), contact("2")})
-		if got := class(err); got != test.want {
+		if got := sinktest.Class(err); got != test.want {
 			t.Errorf("status %d: %s (%v), want %s", test.fault.Status, got, err, test.want)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret-token") {
@@ -95,14 +70,14 @@ func TestFaultsOnTheWire(t *testing.T) {
 		before := len(a.Calls())
 		for n := range 3 { // three turns of garbage
 			_, err := a.app.Push(t.Context(), "contacts", sink.Upsert, []sink.Change{contact("1"), contact("2")})
-			if got := class(err); got != "unknown" {
+			if got := sinktest.Class(err); got != "unknown" {
 				t.Errorf("%s, turn %d: %s (%v), want unknown", test.kind, n, got, err)
 			}
 		}
 		if got := len(a.Calls()) - before; got != 3 {
 			t.Errorf("%s: %d calls arrived for 3 pushes: a write was sent again", test.kind, got)
 		}
-		if _, err := a.app.(sink.Reader).Read(t.Context(), "contacts", "email", []string{"a@example.com"}, nil); test.kind != "drop_after_commit" && class(err) != "plain" {
+		if _, err := a.app.(sink.Reader).Read(t.Context(), "contacts", "email", []string{"a@example.com"}, nil); test.kind != "drop_after_commit" && sinktest.Class(err) != "plain" {
 			t.Errorf("%s: a read gives %v, want a plain error", test.kind, err)
 		}
 		a.ClearFaults()
@@ -118,7 +93,7 @@ func TestArchiveWithGarbageAnswerIsUnknown(t *testing.T) {
 	made := a.push(t, sink.Upsert, contact("1"))
 	a.fault(t, simulator.Fault{Kind: "garbage"})
 	_, err := a.app.Push(t.Context(), "contacts", sink.Archive, []sink.Change{{Ref: "1", AppID: made[0].AppID}})
-	if class(err) != "unknown" {
+	if sinktest.Class(err) != "unknown" {
 		t.Errorf("%v, want unknown", err)
 	}
 }
@@ -128,8 +103,8 @@ func TestNobodyThere(t *testing.T) {
 	server.Close()
 	app := connect(t, fmt.Sprintf("token = \"x\"\nbase_url = %q", server.URL), rest.Env{})
 	_, err := app.Push(t.Context(), "contacts", sink.Upsert, []sink.Change{contact("1")})
-	if class(err) != "plain" || !strings.Contains(err.Error(), "refused") {
-		t.Errorf("%s: %v, want a plain error: nothing was sent", class(err), err)
+	if sinktest.Class(err) != "plain" || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("%s: %v, want a plain error: nothing was sent", sinktest.Class(err), err)
 	}
 }
 
@@ -206,7 +181,7 @@ func TestTokenComesBack(t *testing.T) {
 func TestTokenIsRefused(t *testing.T) {
 	a := open(t, "", simulator.Options{Token: "another"})
 	err := a.app.Ping(t.Context())
-	if class(err) != "halt" || !strings.Contains(err.Error(), "token") {
+	if sinktest.Class(err) != "halt" || !strings.Contains(err.Error(), "token") {
 		t.Errorf("%v, want a halt", err)
 	}
 }
