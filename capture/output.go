@@ -2,7 +2,6 @@ package capture
 
 import (
 	"context"
-	"time"
 
 	"github.com/penstock-cdc/penstock/change"
 )
@@ -17,12 +16,8 @@ type output struct {
 	seen  map[*change.Table]bool
 	event *change.Event
 	first bool // the event's first record is not written yet
-	now   time.Time
-	fresh int // how many more events of this transaction were read at that time
+	clock change.Clock
 }
-
-// sameTime is how many events of a transaction have one time of processing: asking for it costs as much as a column.
-const sameTime = 64
 
 func (o *output) Event(e *change.Event) error {
 	b, err := o.queue.lock()
@@ -32,11 +27,7 @@ func (o *output) Event(e *change.Event) error {
 	defer o.queue.unlock()
 	o.use(b, e.Table, e.Op)
 	o.event, o.first = e, true
-	if o.fresh == 0 {
-		o.now, o.fresh = time.Now(), sameTime
-	}
-	o.fresh--
-	return o.enc.Encode(e, o.now, func(r *change.Record) error {
+	return o.enc.Encode(e, o.clock.Now(), func(r *change.Record) error {
 		it := b.add(r)
 		if o.first { // the tombstone of a delete is no event of its own
 			it.count = o.count.of(o.event.Op)
@@ -82,7 +73,7 @@ func (o *output) Commit(resume []byte) error {
 	defer o.queue.unlock()
 	b.resume = append(b.resume[:0], resume...)
 	o.queue.committed()
-	o.fresh = 0
+	o.clock.Ask()
 	return nil
 }
 

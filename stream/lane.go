@@ -20,9 +20,6 @@ const batchSize = 256 << 10
 // counts more than disk.
 const batchCodec = codecSnappy
 
-// sameTime is how many records of a flush have one timestamp.
-const sameTime = 64
-
 // lane is one partition as its writer sees it.
 type lane struct {
 	topic     string
@@ -49,8 +46,7 @@ type loom struct {
 	batch   int    // bytes of plain records that make a batch full
 	topics  map[string][]*lane
 	dirty   []*lane
-	now     int64 // ms, for the next fresh records
-	fresh   int
+	clock   change.Clock
 
 	comp  compressor
 	full  chan *batch
@@ -97,18 +93,15 @@ func (l *loom) add(r *change.Record) (int, error) {
 	if size := messageSize(r); size > limit {
 		return 0, &TooLargeError{Topic: r.Topic, Key: len(r.Key), Size: size, Limit: limit, Setting: l.setting}
 	}
-	if l.fresh == 0 { // asking for the time of every record costs a twentieth of a flush
-		l.now, l.fresh = time.Now().UnixMilli(), sameTime
-	}
-	l.fresh--
+	now := l.clock.Now().UnixMilli()
 	if r.Everywhere {
 		n := 0
 		for _, lane := range lanes {
-			n += l.lay(lane, r, l.now)
+			n += l.lay(lane, r, now)
 		}
 		return n, nil
 	}
-	return l.lay(lanes[partitionOf(r.Key, len(lanes))], r, l.now), nil
+	return l.lay(lanes[partitionOf(r.Key, len(lanes))], r, now), nil
 }
 
 func (l *loom) lay(lane *lane, r *change.Record, now int64) int {
@@ -172,7 +165,8 @@ func (l *loom) cut() []piece {
 		pieces[i] = piece{lane, lane.full}
 		lane.full, lane.dirty = nil, false
 	}
-	l.dirty, l.fresh = l.dirty[:0], 0
+	l.dirty = l.dirty[:0]
+	l.clock.Ask()
 	return pieces
 }
 
