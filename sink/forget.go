@@ -55,7 +55,7 @@ func (u *unit) barred(t *taken, forced bool) (bool, error) {
 	case t.op == change.Delete:
 		return false, nil
 	case u.isForgotten(t.key):
-		return true, nil
+		return true, u.refuseMove(t)
 	case !t.claims || !u.isForgotten(t.oldKey):
 		return false, nil
 	}
@@ -69,6 +69,22 @@ func (u *unit) barred(t *taken, forced bool) (bool, error) {
 		}
 	}
 	return true, u.barRow(t)
+}
+
+// refuseMove ends the move of a row to a forgotten key: it is gone as far as the app goes.
+func (u *unit) refuseMove(t *taken) error {
+	m := u.keys().moves[tokenOf(t.id)]
+	if !t.claims || m == nil {
+		return nil
+	}
+	if err := u.deleteMove(m); err != nil || m.Record == 0 {
+		return err
+	}
+	r, err := u.record(m.Record)
+	if err != nil {
+		return err
+	}
+	return u.sweepAway(r, m.Token, u.now, state.ByMove)
 }
 
 // barRow forgets the key that a forgotten row changes to. The record of the row that has it is displaced as by any other.
@@ -235,8 +251,10 @@ func (u *unit) forgetRecord(r *rec, keep bool, found *Forgotten) error {
 	return u.detach(r)
 }
 
-// forgetLate drops events that were put off: those of the key, and those of keys that its row changed to.
+// forgetLate drops events that were put off: those of the key, and those of keys that its row changed to. The keys that rows
+// were to change to from the key are told that nothing is offered to them.
 func (u *unit) forgetLate(key []byte, found *Forgotten) error {
+	var offers []*taken
 	for name, all := range u.keys().late {
 		mine := name == string(key)
 		if !mine && !bytes.Equal(all[0].t.oldKey, key) {
@@ -255,9 +273,20 @@ func (u *unit) forgetLate(key []byte, found *Forgotten) error {
 			u.ledger.Waiting--
 			u.ledger.Superseded++
 			found.Pending++
+			if l.t.moved {
+				offers = append(offers, l.t)
+			}
 		}
 		delete(b.awaited, tokenOf(all[0].t.id))
 		delete(b.late, name)
+	}
+	for _, t := range offers {
+		if u.isForgotten(t.newKey) {
+			continue
+		}
+		if err := u.offer(&state.Move{Token: t.id, Key: bytes.Clone(t.key), Time: u.now}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -181,3 +181,90 @@ func TestForgottenRowAmongChangedKeys(t *testing.T) {
 		}
 	}
 }
+
+// The two halves of a changed key are not taken in together, and its new key is forgotten in between.
+func TestKeyIsForgottenBeforeARowHasIt(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 4)
+		s.begin()
+		old, now := row(4, "c4@x.test", "C", "pro", 1, 4), row(6, "c4@x.test", "C", "pro", 2, 4)
+		s.moveOut(old, now)
+		p.take(s, 100)
+		p.forget(6, false)
+		s.moveInto(old, now)
+		p.take(s, 100)
+		p.settle()
+		if live := v.Live(); len(live) != 3 {
+			t.Errorf("the app has %v, want the rows 1 to 3", live)
+		}
+	})
+}
+
+// takePart takes in what a partition has.
+func (p *plant) takePart(s *shop, n int) {
+	p.t.Helper()
+	all := s.parts[n]
+	if err := p.engine.Pipeline("crm").Take(p.t.Context(), customers.Topic, n, all[p.next[n]:]); err != nil {
+		p.t.Fatal(err)
+	}
+	p.next[n] = int64(len(all))
+}
+
+// Two rows swap keys, and one of the keys is forgotten when only its partition has come: what was put off on it offers the
+// other key nothing any more, and nobody waits for that.
+func TestForgottenWhileKeysSwap(t *testing.T) {
+	bubbleOf(t, 6, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 8)
+		partOf := map[int]int{}
+		for id := 1; id <= 8; id++ {
+			before := make([]int, len(s.parts))
+			for n := range s.parts {
+				before[n] = len(s.parts[n])
+			}
+			s.begin()
+			s.update(row(id, "c"+itoa(id)+"@x.test", "D", "pro", 2, id))
+			for n := range s.parts {
+				if len(s.parts[n]) > before[n] {
+					partOf[id] = n
+				}
+			}
+		}
+		other := 2
+		for partOf[other] == partOf[1] {
+			other++
+		}
+		p.take(s, 100)
+		p.settle()
+		one, two := row(1, "c1@x.test", "D", "pro", 2, 1), row(other, "c"+itoa(other)+"@x.test", "D", "pro", 2, other)
+		s.begin()
+		s.rekey(one, row(other, "c1@x.test", "D", "pro", 3, 1))
+		s.rekey(two, row(1, "c"+itoa(other)+"@x.test", "D", "pro", 3, other))
+		p.takePart(s, partOf[other]) // its create waits for the other key's delete, and its delete behind that
+		if l := p.ledger(); l.Waiting == 0 {
+			t.Fatalf("nothing waits: %+v", l)
+		}
+		if got := p.forget(other, true); !got.Record || !got.Erased {
+			t.Errorf("%+v", got)
+		}
+		began := time.Now()
+		p.take(s, 100)
+		p.settle()
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if l := p.ledger(); l.Waiting != 0 {
+			t.Errorf("something waits still: %+v", l)
+		}
+		live := v.Live()
+		if len(live) != 6 || live["1"] != nil || live[itoa(other)] != nil {
+			t.Errorf("the app has %v, want all rows but 1 and %d", live, other)
+		}
+		s.begin() // the forgotten row has key 1 now
+		s.update(row(1, "c"+itoa(other)+"@x.test", "E", "pro", 4, other))
+		p.take(s, 100)
+		p.settle()
+		if len(v.Live()) != 6 {
+			t.Errorf("the forgotten row is back: %v", v.Live())
+		}
+	})
+}

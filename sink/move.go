@@ -247,10 +247,15 @@ func (u *unit) moveAway(t *taken) error {
 		u.park(r)
 		r.sh.Seen, m.Record = t.id, r.sh.ID
 	}
+	return u.offer(m)
+}
+
+// offer has the key that a move goes to take it up, if it waits for it.
+func (u *unit) offer(m *state.Move) error {
 	if err := u.putMove(m); err != nil {
 		return err
 	}
-	if key, ok := u.keys().awaited[t.id]; ok {
+	if key, ok := u.keys().awaited[m.Token]; ok {
 		return u.resume(key, false)
 	}
 	return nil
