@@ -228,7 +228,10 @@ func (u *unit) blocked(r *rec) (bool, error) {
 			blocked = true
 		}
 	}
-	if blocked = blocked && (inApp || !w.Unknown); blocked || ofKey { // what is unknown is looked for first: see lookByKey
+	if blocked && !inApp && w.Unknown { // it is looked for under the keys that it was sent with, and not sent: see keysOf
+		return false, nil
+	}
+	if blocked || ofKey {
 		return blocked, nil
 	}
 	return false, u.mayHave(r, w.Key.Text())
@@ -267,14 +270,14 @@ func (p *Pipeline) unchanged() []change.Value {
 }
 
 // keysOf returns the keys under which the app may have what was sent of an item with no answer, and whether
-// another record may have the item's own key.
+// another record may have the item's own key, which then is not noted.
 func (p *Pipeline) keysOf(ctx context.Context, it *item) (keys []string, taken bool, err error) {
 	err = p.e.o.Store.View(ctx, func(tx state.Tx) error {
 		if keys, err = tx.LeavingByRecord(p.id, it.want.Record); err != nil || it.want.Key.IsNull() {
 			return err
 		}
 		holders, err := tx.LeavingByKey(p.id, it.want.Key.Text())
-		taken = others(holders, it.want.Record)
+		taken = others(holders, it.want.Record) || !p.spec.Program.KeyOfKey() && !slices.Contains(keys, it.want.Key.Text())
 		return err
 	})
 	return keys, taken, err

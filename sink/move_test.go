@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
@@ -99,6 +100,52 @@ func TestTwoRowsExchangeAppKeys(t *testing.T) {
 			if is == nil || is["ident"] != itoa(id) || is["id"] != was["id"] {
 				t.Errorf("row %d: record %v became %v", id, was, is)
 			}
+		}
+	})
+}
+
+// The creates of two rows are not answered, and the rows exchange the app's key before it is known what became of them: each
+// row's record is the one that was sent with the key that the row had then.
+func TestUnansweredCreatesExchangeKeys(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.Program = program{print: "1", byCode: true} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
+			if call == 1 {
+				return sinktest.DropAfter
+			}
+			return sinktest.None
+		})
+		coded := func(id, code, ver int) change.Row {
+			r := row(id, fmt.Sprintf("c%d@x.test", id), "C", "pro", ver, id)
+			r[6] = change.OfInt(int64(code))
+			return r
+		}
+		s.begin()
+		s.insert(coded(1, 2, 1))
+		s.insert(coded(2, 1, 1))
+		p.take(s, 100)
+		<-time.After(50 * time.Millisecond)
+		if calls, _ := v.Calls(); calls != 1 {
+			t.Fatalf("%d calls were made, want one", calls)
+		}
+		if err := p.engine.Pause(t.Context(), "crm", true); err != nil {
+			t.Fatal(err)
+		}
+		s.begin()
+		s.update(coded(1, 1, 2))
+		s.update(coded(2, 2, 2))
+		p.take(s, 100)
+		if err := p.engine.Pause(t.Context(), "crm", false); err != nil {
+			t.Fatal(err)
+		}
+		p.settle()
+		live := v.Live()
+		for _, id := range []int{1, 2} {
+			if is := live[itoa(id)]; is == nil || is["id"] != itoa(id) || is["ident"] != itoa(id) {
+				t.Errorf("row %d has the record %v", id, is)
+			}
+		}
+		if l := p.ledger(); len(live) != 2 || l.Rejected != 0 {
+			t.Errorf("ledger %+v, the app has %v", l, live)
 		}
 	})
 }
