@@ -58,20 +58,33 @@ func (st *stream) place(lsn uint64, tableOrder int64) {
 	e.TxID = view(st.text)
 }
 
-func (st *stream) change(r *relation, m *message, lsn uint64) error {
-	var err error
-	if len(r.composites) > 0 {
-		if r, err = st.attributes(r, lsn, &st.schemas, st.find); err != nil {
-			return err
-		}
+// withAttributes returns a relation by which the composite values of a row at lsn are read.
+func (st *stream) withAttributes(r *relation, lsn uint64) (*relation, error) {
+	if len(r.composites) == 0 {
+		return r, nil
+	}
+	r, err := st.attributes(r, lsn, &st.schemas, st.find)
+	if err == nil {
 		st.relation = r
+	}
+	return r, err
+}
+
+func (st *stream) change(r *relation, m *message, lsn uint64) error {
+	r, err := st.withAttributes(r, lsn)
+	if err != nil {
+		return err
 	}
 	err = st.rows(r, m)
 	if errors.Is(err, errStale) {
-		if r, err = st.refresh(r); err == nil {
-			err = st.rows(r, m)
-			r.strict = true
+		if r, err = st.refresh(r); err != nil {
+			return err
 		}
+		if r, err = st.withAttributes(r, lsn); err != nil { // what it is made anew from is the catalog of now
+			return err
+		}
+		err = st.rows(r, m)
+		r.strict = true
 	}
 	if err != nil {
 		return err
