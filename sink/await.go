@@ -164,11 +164,30 @@ func (u *unit) awaited(ref *state.Reference, s *state.Shadow, loading bool) (boo
 		return true, u.tx.DeleteReference(u.p.id, ref) // it names another one by now
 	case there:
 		err = u.relink(r, of, ref, s)
+	case s != nil && hopeless(s):
+		var another bool
+		if another, err = u.linkedToAnother(r, of, s); another && err == nil {
+			err = u.relink(r, of, ref, s)
+		}
 	}
 	if err != nil {
 		return false, err
 	}
 	return true, u.tx.PutReference(u.p.id, ref)
+}
+
+// linkedToAnother tells whether a record is associated with the record of another row than its parent's, which had the parent's
+// key before.
+func (u *unit) linkedToAnother(r *rec, of *parent, s *state.Shadow) (bool, error) {
+	for _, l := range r.sh.Links {
+		if l.Name != of.Name {
+			continue
+		}
+		if owner, err := u.tx.Owner(of.of.id, l.To); err != nil || owner != 0 && owner != s.ID {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // giveUpParent lists a record whose parent has not come.

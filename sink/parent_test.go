@@ -365,6 +365,26 @@ func TestOptionalParent(t *testing.T) {
 	})
 }
 
+// The parent's row gets another key, and the row that has its key now is refused: the deal names that one, and is not
+// associated with the former's record any more.
+func TestParentsKeyGoesToARefusedRow(t *testing.T) {
+	estates(t, func(deals *sink.Spec) { deals.Parents[0].Required = false }, func(t *testing.T, e *estate) {
+		e.customers.insert(customer(1))
+		e.deals.insert(deal(1, 1, 1))
+		e.both()
+		e.wantLinks("1-1")
+		e.customers.begin()
+		e.customers.rekey(customer(1), row(5, "c1@x.test", "C", "pro", 2, 1))
+		e.customers.insert(row(1, "", "C", "pro", 3, 2))
+		e.both()
+		e.wantLinks()
+		e.customers.begin()
+		e.customers.update(row(1, "c2@x.test", "C", "pro", 4, 2))
+		e.both()
+		e.wantLinks("1-1")
+	})
+}
+
 // A call for associations may fail in every way, and the process end at every step: they are made all the same.
 func TestAssociationsThroughFaultsAndCrashes(t *testing.T) {
 	faults := map[string]sinktest.Fault{"busy": sinktest.Busy, "drop": sinktest.Drop, "drop after": sinktest.DropAfter, "broken": sinktest.Broken, "partial": sinktest.Partial}
