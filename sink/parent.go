@@ -86,7 +86,7 @@ func (u *unit) mark(r *rec) error {
 	}
 	now := identityOf(r.sh)
 	arrived := now.appID != "" && now != r.was
-	if lost := now.appID == "" && hopeless(r.sh) && r.state() != r.before; !arrived && !lost {
+	if lost := now.appID == "" && hopeless(r.sh) && (r.state() != r.before || now.key != r.was.key); !arrived && !lost {
 		return nil
 	}
 	n, err := u.tx.MarkReferences(u.p.id, r.sh.Key)

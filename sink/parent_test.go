@@ -382,6 +382,17 @@ func TestParentsKeyGoesToARefusedRow(t *testing.T) {
 		e.customers.update(row(1, "c2@x.test", "C", "pro", 4, 2))
 		e.both()
 		e.wantLinks("1-1")
+
+		e.customers.begin() // the same with a row that was refused under another key
+		e.customers.insert(row(2, "", "C", "pro", 5, 3))
+		e.both()
+		e.customers.begin()
+		e.customers.rekey(row(1, "c2@x.test", "C", "pro", 4, 2), row(6, "c2@x.test", "C", "pro", 6, 2))
+		e.both()
+		e.customers.begin()
+		e.customers.rekey(row(2, "", "C", "pro", 5, 3), row(1, "", "C", "pro", 7, 3))
+		e.both()
+		e.wantLinks()
 	})
 }
 
