@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -160,8 +161,10 @@ func (u *unit) awaited(ref *state.Reference, s *state.Shadow, loading bool) (boo
 		if there {
 			err = u.relist(r, of, ref, s)
 		}
-	case !named.IsUnchanged() && named.Text() != string(ref.Key):
-		return true, u.tx.DeleteReference(u.p.id, ref) // it names another one by now
+	case !named.IsUnchanged() && named.Text() != string(ref.Key): // it names another one by now
+		if !u.associatedFor(r, of, ref, s, there) {
+			return true, u.tx.DeleteReference(u.p.id, ref)
+		}
 	case there:
 		err = u.relink(r, of, ref, s)
 	case s != nil && hopeless(s):
@@ -174,6 +177,20 @@ func (u *unit) awaited(ref *state.Reference, s *state.Shadow, loading bool) (boo
 		return false, err
 	}
 	return true, u.tx.PutReference(u.p.id, ref)
+}
+
+// associatedFor tells whether a record that is to name another parent is associated with this one's still, and may name it
+// again. When the app has another record for that parent by now, the association is forgotten, so that it is made anew then.
+func (u *unit) associatedFor(r *rec, of *parent, ref *state.Reference, s *state.Shadow, there bool) bool {
+	if of.field >= len(r.sh.Sent) || r.sh.Sent[of.field].IsUnchanged() || r.sh.Sent[of.field].Text() != string(ref.Key) {
+		return false
+	}
+	if !there || slices.Contains(r.sh.Links, state.Link{Name: of.Name, To: s.AppID}) {
+		return true
+	}
+	r.sh.Sent = slices.Clone(r.sh.Sent)
+	r.sh.Sent[of.field], r.dirtySh = change.Of(change.Unchanged, ""), true
+	return false
 }
 
 // linkedToAnother tells whether a record is associated with the record of another row than its parent's, which had the parent's

@@ -396,6 +396,44 @@ func TestParentsKeyGoesToARefusedRow(t *testing.T) {
 	})
 }
 
+// The foreign key goes to a parent that never comes, and back; in between another row has got the key of the parent.
+func TestForeignKeyComesBack(t *testing.T) {
+	for name, between := range map[string]func(e *estate){
+		"nothing": func(*estate) {},
+		"another row": func(e *estate) {
+			e.customers.delete(customer(1))
+			e.take("customers")
+			e.settle()
+			e.customers.begin()
+			e.customers.insert(row(1, "c2@x.test", "C", "pro", 2, 2))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			estates(t, nil, func(t *testing.T, e *estate) {
+				e.customers.insert(customer(1))
+				e.deals.insert(deal(1, 1, 1))
+				e.both()
+				e.wantLinks("1-1")
+				e.deals.begin()
+				e.deals.update(deal(1, 9, 2))
+				e.both()
+				e.customers.begin()
+				between(e)
+				e.both()
+				e.deals.begin()
+				e.deals.update(deal(1, 1, 2))
+				e.both()
+				e.wantLinks("1-1")
+				e.customers.begin() // what becomes of the parent still matters
+				e.customers.rekey(row(1, "c2@x.test", "C", "pro", 2, 2), row(7, "c2@x.test", "C", "pro", 3, 2))
+				e.customers.insert(row(1, "c3@x.test", "C", "pro", 4, 3))
+				e.both()
+				e.wantLinks("1-1")
+			})
+		})
+	}
+}
+
 // A call for associations may fail in every way, and the process end at every step: they are made all the same.
 func TestAssociationsThroughFaultsAndCrashes(t *testing.T) {
 	faults := map[string]sinktest.Fault{"busy": sinktest.Busy, "drop": sinktest.Drop, "drop after": sinktest.DropAfter, "broken": sinktest.Broken, "partial": sinktest.Partial}
