@@ -186,7 +186,7 @@ func (d *dispatcher) passKeys(ctx context.Context, f *flight, l Limits) {
 	var items []*item
 	for _, it := range f.items {
 		var conflict *ConflictError
-		if it.state != refused || it.action != Update || it.want.Want != state.Put || it.adopt && it.found.IsNull() || it.base.AppKey == it.want.Key || !errors.As(it.result.Err, &conflict) {
+		if it.state != refused || it.action != Update || it.want.Want != state.Put || it.adopt && it.found.IsNull() || it.base.AppKey == it.want.Key && !it.want.Unknown || !errors.As(it.result.Err, &conflict) {
 			continue
 		}
 		if it.base.AppID == "" {

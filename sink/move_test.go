@@ -2,6 +2,7 @@ package sink_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -142,6 +143,49 @@ func TestUnansweredCreatesExchangeKeys(t *testing.T) {
 		for _, id := range []int{1, 2} {
 			if is := live[itoa(id)]; is == nil || is["id"] != itoa(id) || is["ident"] != itoa(id) {
 				t.Errorf("row %d has the record %v", id, is)
+			}
+		}
+		if l := p.ledger(); len(live) != 2 || l.Rejected != 0 {
+			t.Errorf("ledger %+v, the app has %v", l, live)
+		}
+	})
+}
+
+// Two rows exchange the app's key, the process ends before the answer, and the rows exchange it back: the app has the keys of in
+// between.
+func TestUnansweredExchangeIsTakenBack(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.Program = program{print: "1", byCode: true} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 2)
+		exchange := func(ver int, swapped bool) {
+			s.begin()
+			for _, id := range []int{1, 2} {
+				r := row(id, fmt.Sprintf("c%d@x.test", id), "C", "pro", ver, id)
+				if swapped {
+					r[6] = change.OfInt(int64(3 - id))
+				}
+				s.update(r)
+			}
+			p.take(s, 100)
+		}
+		p.point = func(name string) {
+			if calls, _ := v.Calls(); name == "dispatch.after_call" && calls == 4 { // one has filled, one was refused, one has cleared both keys
+				runtime.Goexit()
+			}
+		}
+		exchange(2, true)
+		<-time.After(50 * time.Millisecond)
+		if live := v.Live(); live["1"]["ident"] != "2" || live["2"]["ident"] != "1" {
+			t.Fatalf("the app has %v before the answer is lost", live)
+		}
+		p.stop()
+		p.point = nil
+		p.open()
+		exchange(3, false)
+		p.settle()
+		live := v.Live()
+		for _, id := range []string{"1", "2"} {
+			if is := live[id]; is == nil || is["id"] != id || is["ident"] != id || is["ver"] != "3" {
+				t.Errorf("row %s has the record %v", id, is)
 			}
 		}
 		if l := p.ledger(); len(live) != 2 || l.Rejected != 0 {

@@ -387,6 +387,7 @@ func (u *unit) refused(r *rec, it *item) error {
 		if unseen {
 			r.pd.Unknown, r.pd.RemovalSent = true, true
 		}
+		r.pd.Unknown = r.pd.Unknown || w.Unknown && w.Want == state.Put
 		u.passOver(r, w)
 		u.putPending(r, r.pd)
 	case w.Over != state.Put:
@@ -398,6 +399,12 @@ func (u *unit) refused(r *rec, it *item) error {
 		}
 	case unseen:
 		u.settleLater(r, w, w.EventID, w.Time)
+	case w.Unknown && w.Want == state.Put && r.sh.Standing == state.InApp && !r.sh.AppKey.IsNull():
+		// Which key the record has in the app is not known still: the next event of the row writes it.
+		if err := u.mayHave(r, r.sh.AppKey.Text()); err != nil {
+			return err
+		}
+		r.sh.AppKey, r.dirtySh = change.Value{}, true
 	}
 	if newer || r.sh.Rejected {
 		u.ledger.Superseded++

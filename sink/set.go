@@ -147,10 +147,13 @@ func (u *unit) wasSet(r *rec, it *item) error {
 	return u.rekind(r)
 }
 
-// maybeSet notes that it is not known whether the fields were set.
+// maybeSet notes that it is not known whether the fields were set, in a record that may be in the app without our knowing.
 func (u *unit) maybeSet(r *rec, w *state.Pending) {
-	if !w.Want.Sets() || r.sh.Standing != state.InApp {
+	if !w.Want.Sets() {
 		return
 	}
-	r.sh.Sent, r.sh.Stored, r.sh.Marked, r.dirtySh = u.p.unchanged(), nil, state.MayBeMarked, true
+	if r.sh.Standing == state.InApp {
+		r.sh.Sent, r.sh.Stored = u.p.unchanged(), nil
+	}
+	r.sh.Marked, r.dirtySh = state.MayBeMarked, true
 }
