@@ -185,7 +185,7 @@ func (u *unit) fill(q state.Queue, c claim) error {
 		}
 		if blocked {
 			again := *w
-			again.Due, again.Error = u.now+keyWait.Milliseconds(), "its key is another record's in the app, which is to give it up first"
+			again.Due, again.Error = u.now+keyWait.Milliseconds(), waitsForKey
 			u.putPending(r, &again)
 			continue
 		}
@@ -205,8 +205,12 @@ func (u *unit) fill(q state.Queue, c claim) error {
 // blockedMost is how many records that wait for their key are passed over at once.
 const blockedMost = 200
 
-// keyWait is how long a create waits before it looks again whether its key is free.
-const keyWait = 300 * time.Millisecond
+const (
+	// keyWait is how long a create waits before it looks again whether its key is free.
+	keyWait = 300 * time.Millisecond
+	// waitsForKey is what such a record's wanted state says.
+	waitsForKey = "its key is another record's in the app, which is to give it up first"
+)
 
 // board puts records' wanted states into flights of full batches.
 func (u *unit) board(recs []*rec, c claim) {

@@ -27,10 +27,15 @@ const (
 	runTries = 10 * time.Minute
 )
 
+// errLeft: something that belongs to a run is not sent yet.
+var errLeft = errors.New("not all is sent")
+
 // run is the present run of a schedule, as far as it is kept in memory alone.
 type run struct {
 	began time.Time // here: a run that a former process began goes on
 	bound int64     // the last Seq that belongs to it, 0: not settled yet
+	// landed is when the last flight's outcome was recorded: what waited for its key before that may be free by now.
+	landed time.Time
 }
 
 // going tells whether a run of the schedule goes on.
@@ -100,19 +105,22 @@ func (p *Pipeline) finish(ctx context.Context, now time.Time) error {
 	if len(p.inflight) > 0 {
 		return nil
 	}
-	horizon := int64(math.MaxInt64)
-	if now.Sub(p.run.began) > runTries {
+	horizon, tried := int64(math.MaxInt64), now.Sub(p.run.began) > runTries
+	if tried {
 		horizon = now.UnixMilli()
 	}
-	left := false
 	err := p.e.o.Store.View(ctx, func(tx state.Tx) error {
 		for q, rows := range p.queued {
 			q := state.Queue(q)
 			if rows == 0 || !q.Ready() || !q.Approved() && p.guards[q.Kind()].Tripped {
 				continue
 			}
-			if err := tx.NextPending(p.id, q, horizon, 1, func(w *state.Pending) error {
-				left = left || w.Seq <= p.run.bound
+			if err := tx.NextPending(p.id, q, horizon, int(rows), func(w *state.Pending) error {
+				// What waits for a key that a record gives up in a later run, or that is held, would keep this one from ending.
+				stuck := w.Error == waitsForKey && (tried || w.Due-keyWait.Milliseconds() > p.run.landed.UnixMilli())
+				if w.Seq <= p.run.bound && !stuck {
+					return errLeft
+				}
 				return nil
 			}); err != nil {
 				return err
@@ -120,7 +128,10 @@ func (p *Pipeline) finish(ctx context.Context, now time.Time) error {
 		}
 		return nil
 	})
-	if err != nil || left {
+	if errors.Is(err, errLeft) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	d := p.delivery

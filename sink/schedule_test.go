@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
@@ -124,6 +125,51 @@ func TestRunsDoNotOverlap(t *testing.T) {
 		<-time.After(10 * time.Minute)
 		if len(v.Live()) != 2 {
 			t.Error("the next run did not send what had come meanwhile")
+		}
+	})
+}
+
+// A record waits in a run for a key that another one gives up by an event that came after the run had begun: the run ends
+// without it, and the next one has both.
+func TestRunEndsThoughAKeyIsNotFree(t *testing.T) {
+	bubble(t, func(s *sink.Spec) {
+		s.Schedule, s.Program = interval(10*time.Minute), program{print: "1", byCode: true}
+	}, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		coded := func(id, code, ver int) change.Row {
+			r := row(id, "c"+itoa(id)+"@x.test", "C", "pro", ver, id)
+			r[6] = change.OfInt(int64(code))
+			return r
+		}
+		run := func(late func()) {
+			t.Helper()
+			if err := p.engine.RunNow(t.Context(), "crm"); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(time.Second)
+			p.idle() // what belongs to the run is settled
+			<-time.After(2 * time.Second)
+			late()
+			<-time.After(5 * time.Second)
+			if st := p.status(); st.Next.IsZero() {
+				t.Fatalf("the run does not end: %+v", st.Ledger)
+			}
+		}
+		s.begin()
+		s.insert(coded(1, 1, 1))
+		p.take(s, 100)
+		run(func() {})
+		s.begin()
+		s.insert(coded(2, 1, 1)) // what gave its code up is taken in later
+		p.take(s, 100)
+		run(func() {
+			s.begin()
+			s.update(coded(1, 5, 2))
+			p.take(s, 100)
+		})
+		run(func() {})
+		live := v.Live()
+		if len(live) != 2 || live["5"]["ident"] != "1" || live["1"]["ident"] != "2" {
+			t.Errorf("the app has %v", live)
 		}
 	})
 }
