@@ -448,6 +448,16 @@ func (u *unit) again(r *rec, it *item) int64 {
 		u.putPending(r, r.pd)
 		return 0
 	}
+	if r.sh.Rejected && it.want.Want == state.Put && it.want.Over == state.Put && len(it.want.Event) > 0 {
+		// An event that came meanwhile was refused, and would have dropped this: its row may have lost the key. See giveUp.
+		u.ledger.Superseded++
+		if unknown {
+			older := *it.want
+			older.RemovalSent = removal
+			u.settleLater(r, &older, it.want.EventID, it.want.Time)
+		}
+		return 0
+	}
 	w := *it.want
 	w.Unknown, w.RemovalSent, w.Due, w.Links = unknown, removal, 0, nil
 	if it.result.Err != nil {
