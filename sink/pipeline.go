@@ -71,9 +71,8 @@ type Pipeline struct {
 	arrived   atomic.Bool
 	nextAwait int64
 
-	parts     map[int]*partition
-	partsMu   sync.Mutex
-	lastError string
+	parts   map[int]*partition
+	partsMu sync.Mutex
 	// expiredBy says what the quarantine's bounds made drop last, at expiredAt.
 	expiredBy string
 	expiredAt time.Time

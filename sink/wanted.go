@@ -182,14 +182,6 @@ func (r *rec) owed(action string) string {
 	return action
 }
 
-// flying is what is under way of it; nil: nothing.
-func (r *rec) flying() *state.Pending {
-	if r.fl == nil {
-		return nil
-	}
-	return r.fl.want
-}
-
 func removalOf(w state.Want) string {
 	if w == state.Remove {
 		return "delete"

@@ -385,5 +385,3 @@ func contains(all []string, s string) bool {
 	}
 	return false
 }
-
-func quoted(names []string) string { return `"` + strings.Join(names, `", "`) + `"` }

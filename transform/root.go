@@ -1,7 +1,6 @@
 package transform
 
 import (
-	"fmt"
 	"math/big"
 	"sort"
 	"strings"
@@ -360,9 +359,4 @@ func keysOf[V any](m map[string]V) []string {
 		out = append(out, k)
 	}
 	return out
-}
-
-// place names a position for messages at run time: crm.hcl:12,3.
-func place(rng hcl.Range) string {
-	return fmt.Sprintf("%s:%d:%d", rng.Filename, rng.Start.Line, rng.Start.Column)
 }

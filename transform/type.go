@@ -41,7 +41,6 @@ func (b base) String() string { return baseNames[b] }
 func (b base) numeric() bool  { return b == integer || b == decimal || b == float }
 func (b base) temporal() bool { return b == date || b == clock || b == timestamp || b == timestampTZ }
 func (b base) ordered() bool  { return b.numeric() || b.temporal() || b == text || b == uuid }
-func (b base) isText() bool   { return b == text }
 
 // typ is the static type of an expression.
 type typ struct {

@@ -43,11 +43,10 @@ type relationMessage struct {
 }
 
 type relationColumn struct {
-	name      string
-	key       bool // part of the replica identity
-	typ       uint32
-	typmod    int32
-	generated bool // computed by the database (known from the catalog alone)
+	name   string
+	key    bool // part of the replica identity
+	typ    uint32
+	typmod int32
 }
 
 // decoder decodes pgoutput messages of protocol version 2.

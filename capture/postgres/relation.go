@@ -27,8 +27,8 @@ type relation struct {
 	composites []uint32 // relations of the composite types in its columns
 	types      uint64   // attributes.generation that it was made with
 
-	before, after, oldKey change.Row // of the current event
-	scratch               []byte     // behind their converted values
+	before, after change.Row // of the current event
+	scratch       []byte     // behind their converted values
 
 	count    *tableCount
 	place    int  // among the tables of the transaction in progress that has the relation; -1: none yet

@@ -56,7 +56,6 @@ type progress struct {
 	serverEnd  uint64
 	commitTime time.Time // of the last transaction read
 	epoch      uint32
-	lastError  string
 	tables     map[string]*capture.TableStatus
 	known      map[uint32]bool   // OIDs of captured tables
 	warnings   map[string]string // by what they are about
