@@ -1,6 +1,7 @@
 package sink_test
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -179,6 +180,80 @@ func TestFormerRowsRecordIsRemovedWhenTheNextIsRefused(t *testing.T) {
 		}
 		if l := p.ledger(); l.Rejected != 1 {
 			t.Errorf("ledger %+v", l)
+		}
+	})
+}
+
+// A change is on its way and can't be sent, and meanwhile a newer event of its row is refused: the older one is not sent, as if it
+// had waited.
+func TestRefusedWhileAnOlderChangeFails(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.point = func(name string) {
+			if calls, _ := v.Calls(); name == "dispatch.before_call" && calls == 0 {
+				<-time.After(time.Second)
+			}
+		}
+		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
+			if call == 1 {
+				return sinktest.Busy
+			}
+			return sinktest.None
+		})
+		s.begin()
+		s.insert(customer(1))
+		p.take(s, 100)
+		<-time.After(100 * time.Millisecond)
+		s.begin()
+		s.update(row(1, "", "Refused", "pro", 2, 1))
+		p.take(s, 100)
+		p.settle()
+		if calls, _ := v.Calls(); calls != 1 {
+			t.Errorf("%d calls were made, want the one that failed", calls)
+		}
+		if l := p.ledger(); len(v.Live()) != 0 || l.Rejected != 1 || l.Pending != 0 {
+			t.Errorf("ledger %+v, the app has %v", l, v.Live())
+		}
+	})
+}
+
+// Neither the answer to a create nor that to the fields set on its row's delete is seen, for the process ends each time. When the
+// row comes back, everything is written, what the app owns too.
+func TestFieldsSetUnseenAreWrittenOver(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.OnDelete, s.SetOnDelete = "set", setTo("gone") }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		pause := func(paused bool) {
+			if err := p.engine.Pause(t.Context(), "crm", paused); err != nil {
+				t.Fatal(err)
+			}
+		}
+		unseen := func(call int, event func()) {
+			p.point = func(name string) {
+				if calls, _ := v.Calls(); name == "dispatch.after_call" && calls == call {
+					runtime.Goexit()
+				}
+			}
+			s.begin()
+			event()
+			p.take(s, 100)
+			pause(false)
+			<-time.After(time.Second)
+			pause(true) // what is not known is not looked for before the next event has come
+			p.stop()
+			p.point = nil
+		}
+		unseen(1, func() { s.insert(customer(1)) })
+		p.open()
+		unseen(2, func() { s.delete(customer(1)) })
+		if have := v.Live()["1"]; have["stage"] != "gone" {
+			t.Fatalf("the app has %v", v.Live())
+		}
+		p.open()
+		s.begin()
+		s.insert(row(1, "c1@x.test", "Back", "pro", 3, 1))
+		p.take(s, 100)
+		pause(false)
+		p.settle()
+		if have := v.Live()["1"]; have["stage"] != "lead" || have["name"] != "Back" {
+			t.Errorf("the row is back, and the app has %v", have)
 		}
 	})
 }

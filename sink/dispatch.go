@@ -73,6 +73,12 @@ func (d *dispatcher) circuit(object string) *circuit {
 	return c
 }
 
+// occupy counts n flights more, or less, for an object; the caller holds mu.
+func (d *dispatcher) occupy(object string, n int) {
+	d.active += n
+	d.circuit(object).active += n
+}
+
 func (d *dispatcher) wake() {
 	select {
 	case d.kick <- struct{}{}:
@@ -150,8 +156,7 @@ func (c *claim) release(n int) {
 		return
 	}
 	c.d.mu.Lock()
-	c.d.active -= n
-	c.d.circuit(c.object).active -= n
+	c.d.occupy(c.object, -n)
 	for range n {
 		c.d.budget.giveBack()
 	}
@@ -237,8 +242,7 @@ func (d *dispatcher) reserve(object string, l Limits, want, keep int) (n int, wa
 		}
 		d.budget.take(now)
 		d.asked = now
-		d.active++
-		c.active++
+		d.occupy(object, 1)
 		n++
 	}
 	return n, 0, false
@@ -399,8 +403,7 @@ func (d *dispatcher) launch(flights []*flight) {
 		d.flights.Go(func() {
 			d.fly(ctx, f)
 			d.mu.Lock()
-			d.active--
-			d.circuit(f.p.spec.Object).active--
+			d.occupy(f.p.spec.Object, -1)
 			d.mu.Unlock()
 			d.signalFreed()
 			d.wake()

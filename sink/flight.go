@@ -28,9 +28,6 @@ func (d *dispatcher) fly(ctx context.Context, f *flight) {
 	if err := d.record(f); err != nil {
 		d.fail(fmt.Errorf("record answers of %s for pipeline %s: %w", d.name, f.p.spec.Name, err))
 	}
-	f.p.mu.Lock()
-	f.p.run.landed = time.Now()
-	f.p.mu.Unlock()
 }
 
 // pushAll sends what is to be done, by action.

@@ -91,9 +91,7 @@ func TestOldKeyIsUsedAgain(t *testing.T) {
 func TestTwoRowsExchangeAppKeys(t *testing.T) {
 	keyed(t, 3, true, func(_ *testing.T, s *shop) {
 		for _, id := range []int{1, 2} {
-			r := row(id, fmt.Sprintf("c%d@x.test", id), "C", "pro", 2, id)
-			r[6] = row(3-id, "", "", "", 0, 0)[0]
-			s.update(r)
+			s.update(coded(id, 3-id, 2))
 		}
 	}, func(t *testing.T, before, after map[string]map[string]string) {
 		for id, code := range map[int]int{1: 2, 2: 1, 3: 3} {
@@ -103,6 +101,27 @@ func TestTwoRowsExchangeAppKeys(t *testing.T) {
 			}
 		}
 	})
+}
+
+// coded is a customer whose code, the app's key in some tests, is another number than its id.
+func coded(id, code, ver int) change.Row {
+	r := row(id, "c"+itoa(id)+"@x.test", "C", "pro", ver, id)
+	r[6] = change.OfInt(int64(code))
+	return r
+}
+
+// haveTheirOwn checks that rows 1 and 2 have the records 1 and 2, under the same keys, of that version.
+func (p *plant) haveTheirOwn(ver int) {
+	p.t.Helper()
+	live := p.vendor.Live()
+	for _, id := range []string{"1", "2"} {
+		if is := live[id]; is == nil || is["id"] != id || is["ident"] != id || is["ver"] != itoa(ver) {
+			p.t.Errorf("row %s has the record %v", id, is)
+		}
+	}
+	if l := p.ledger(); len(live) != 2 || l.Rejected != 0 {
+		p.t.Errorf("ledger %+v, the app has %v", l, live)
+	}
 }
 
 // The creates of two rows are not answered, and the rows exchange the app's key before it is known what became of them: each
@@ -115,11 +134,6 @@ func TestUnansweredCreatesExchangeKeys(t *testing.T) {
 			}
 			return sinktest.None
 		})
-		coded := func(id, code, ver int) change.Row {
-			r := row(id, fmt.Sprintf("c%d@x.test", id), "C", "pro", ver, id)
-			r[6] = change.OfInt(int64(code))
-			return r
-		}
 		s.begin()
 		s.insert(coded(1, 2, 1))
 		s.insert(coded(2, 1, 1))
@@ -139,15 +153,7 @@ func TestUnansweredCreatesExchangeKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.settle()
-		live := v.Live()
-		for _, id := range []int{1, 2} {
-			if is := live[itoa(id)]; is == nil || is["id"] != itoa(id) || is["ident"] != itoa(id) {
-				t.Errorf("row %d has the record %v", id, is)
-			}
-		}
-		if l := p.ledger(); len(live) != 2 || l.Rejected != 0 {
-			t.Errorf("ledger %+v, the app has %v", l, live)
-		}
+		p.haveTheirOwn(2)
 	})
 }
 
@@ -156,15 +162,10 @@ func TestUnansweredCreatesExchangeKeys(t *testing.T) {
 func TestUnansweredExchangeIsTakenBack(t *testing.T) {
 	bubble(t, func(s *sink.Spec) { s.Program = program{print: "1", byCode: true} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 		p.fill(s, 2)
-		exchange := func(ver int, swapped bool) {
+		take := func(one, two change.Row) {
 			s.begin()
-			for _, id := range []int{1, 2} {
-				r := row(id, fmt.Sprintf("c%d@x.test", id), "C", "pro", ver, id)
-				if swapped {
-					r[6] = change.OfInt(int64(3 - id))
-				}
-				s.update(r)
-			}
+			s.update(one)
+			s.update(two)
 			p.take(s, 100)
 		}
 		p.point = func(name string) {
@@ -172,7 +173,7 @@ func TestUnansweredExchangeIsTakenBack(t *testing.T) {
 				runtime.Goexit()
 			}
 		}
-		exchange(2, true)
+		take(coded(1, 2, 2), coded(2, 1, 2))
 		<-time.After(50 * time.Millisecond)
 		if live := v.Live(); live["1"]["ident"] != "2" || live["2"]["ident"] != "1" {
 			t.Fatalf("the app has %v before the answer is lost", live)
@@ -180,17 +181,9 @@ func TestUnansweredExchangeIsTakenBack(t *testing.T) {
 		p.stop()
 		p.point = nil
 		p.open()
-		exchange(3, false)
+		take(coded(1, 1, 3), coded(2, 2, 3))
 		p.settle()
-		live := v.Live()
-		for _, id := range []string{"1", "2"} {
-			if is := live[id]; is == nil || is["id"] != id || is["ident"] != id || is["ver"] != "3" {
-				t.Errorf("row %s has the record %v", id, is)
-			}
-		}
-		if l := p.ledger(); len(live) != 2 || l.Rejected != 0 {
-			t.Errorf("ledger %+v, the app has %v", l, live)
-		}
+		p.haveTheirOwn(3)
 	})
 }
 
@@ -214,9 +207,7 @@ func TestCreateDoesNotGoWithALostKey(t *testing.T) {
 		s.begin()
 		s.insert(customer(2))
 		s.begin()
-		first := row(1, "c1@x.test", "C", "pro", 2, 1)
-		first[6] = row(2, "", "", "", 0, 0)[0]
-		s.update(first)
+		s.update(coded(1, 2, 2))
 		p.take(s, 100)
 		pause(false)
 		<-time.After(5 * time.Second)
@@ -240,9 +231,7 @@ func TestKeyThatIsNotUniqueIsRefused(t *testing.T) {
 	bubble(t, func(s *sink.Spec) { s.Program = program{print: "1", byCode: true} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 		p.fill(s, 1)
 		s.begin()
-		first := row(1, "c1@x.test", "C", "pro", 2, 1)
-		first[6] = row(2, "", "", "", 0, 0)[0]
-		s.update(first)
+		s.update(coded(1, 2, 2))
 		s.begin()
 		s.insert(customer(2))
 		p.take(s, 100)

@@ -65,6 +65,7 @@ func (d *dispatcher) record(f *flight) error {
 	if err != nil {
 		return err
 	}
+	p.run.landed = time.Now()
 	if !retry.IsZero() && (p.retry.IsZero() || retry.Before(p.retry)) {
 		p.retry = retry
 	}

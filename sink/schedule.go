@@ -27,8 +27,8 @@ const (
 	runTries = 10 * time.Minute
 )
 
-// errLeft: something that belongs to a run is not sent yet.
-var errLeft = errors.New("not all is sent")
+// errSeen ends the reading of what waits: enough was seen.
+var errSeen = errors.New("enough was seen")
 
 // run is the present run of a schedule, as far as it is kept in memory alone.
 type run struct {
@@ -109,26 +109,27 @@ func (p *Pipeline) finish(ctx context.Context, now time.Time) error {
 	if tried {
 		horizon = now.UnixMilli()
 	}
+	left := false
 	err := p.e.o.Store.View(ctx, func(tx state.Tx) error {
 		for q, rows := range p.queued {
 			q := state.Queue(q)
 			if rows == 0 || !q.Ready() || !q.Approved() && p.guards[q.Kind()].Tripped {
 				continue
 			}
-			if err := tx.NextPending(p.id, q, horizon, int(rows), func(w *state.Pending) error {
+			if err := tx.NextPending(p.id, q, horizon, int(rows), func(w *state.Pending) error { // by Seq
 				// What waits for a key that a record gives up in a later run, or that is held, would keep this one from ending.
 				stuck := w.Error == waitsForKey && (tried || w.Due-keyWait.Milliseconds() > p.run.landed.UnixMilli())
-				if w.Seq <= p.run.bound && !stuck {
-					return errLeft
+				if left = w.Seq <= p.run.bound && !stuck; left || w.Seq > p.run.bound {
+					return errSeen
 				}
 				return nil
-			}); err != nil {
+			}); err != nil && !errors.Is(err, errSeen) || left {
 				return err
 			}
 		}
 		return nil
 	})
-	if errors.Is(err, errLeft) {
+	if left {
 		return nil
 	}
 	if err != nil {

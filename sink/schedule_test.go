@@ -6,7 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
@@ -135,11 +134,6 @@ func TestRunEndsThoughAKeyIsNotFree(t *testing.T) {
 	bubble(t, func(s *sink.Spec) {
 		s.Schedule, s.Program = interval(10*time.Minute), program{print: "1", byCode: true}
 	}, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
-		coded := func(id, code, ver int) change.Row {
-			r := row(id, "c"+itoa(id)+"@x.test", "C", "pro", ver, id)
-			r[6] = change.OfInt(int64(code))
-			return r
-		}
 		run := func(late func()) {
 			t.Helper()
 			if err := p.engine.RunNow(t.Context(), "crm"); err != nil {

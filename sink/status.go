@@ -87,12 +87,11 @@ func (e *Engine) Status() Status {
 	var st Status
 	for name, d := range e.apps {
 		d.mu.Lock()
-		a := AppStatus{Name: name, State: "open", Active: d.active}
-		if now := time.Now(); now.Before(d.blocked) {
+		a, now := AppStatus{Name: name, State: "open", Active: d.active}, time.Now()
+		if now.Before(d.blocked) {
 			a.State, a.Next = "slowed", d.blocked
 		}
-		now := time.Now()
-		d.circuitStatus(&a, now)
+		down := d.circuitStatus(&a, now)
 		d.quota.observe(d.app.Limits(""), now)
 		a.QuotaDay, a.QuotaLeft, a.QuotaEmpty = d.quota.day, d.quota.left, d.quota.empty(now)
 		if w := d.quota.warning(now); w != "" {
@@ -101,6 +100,9 @@ func (e *Engine) Status() Status {
 		if d.spare {
 			a.State, a.Next = "slowed", d.asked.Add(quotaProbe)
 			a.Detail = fmt.Sprintf("%d calls of the day's quota are left, which are the reserve of others", d.quota.left)
+		}
+		if down {
+			a.State = "down"
 		}
 		if d.halted != nil {
 			a.State, a.Detail = "stopped", d.halted.Error()
@@ -115,9 +117,9 @@ func (e *Engine) Status() Status {
 	return st
 }
 
-// circuitStatus adds how calls for the app's objects go; the caller holds mu. An app is down with one of its objects, and
-// the detail then names that one, when others are not.
-func (d *dispatcher) circuitStatus(a *AppStatus, now time.Time) {
+// circuitStatus adds how calls for the app's objects go, and tells whether it is down; the caller holds mu. An app is down
+// with one of its objects, and the detail then names that one, when others are not.
+func (d *dispatcher) circuitStatus(a *AppStatus, now time.Time) (down bool) {
 	var failing []string
 	for _, object := range slices.Sorted(maps.Keys(d.circuits)) {
 		c := d.circuits[object]
@@ -125,6 +127,7 @@ func (d *dispatcher) circuitStatus(a *AppStatus, now time.Time) {
 			continue
 		}
 		failing = append(failing, object)
+		down = down || c.failures >= downAfter
 		a.Detail = c.last.Error()
 		if now.Before(c.blocked) && (a.Next.IsZero() || c.blocked.Before(a.Next)) {
 			a.State, a.Next = "slowed", c.blocked
@@ -133,11 +136,7 @@ func (d *dispatcher) circuitStatus(a *AppStatus, now time.Time) {
 	if len(failing) > 0 && len(failing) < len(d.circuits) {
 		a.Detail = strings.Join(failing, ", ") + ": " + a.Detail
 	}
-	for _, c := range d.circuits {
-		if c.failures >= downAfter {
-			a.State = "down"
-		}
-	}
+	return down
 }
 
 func (p *Pipeline) status() PipelineStatus {
