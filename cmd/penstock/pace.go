@@ -36,10 +36,9 @@ type pace struct {
 	free   func() (uint64, error)
 	behind func(topic string) (pipeline string, events, taken int64) // the one that is most, and how many it has had of the topic
 
-	mu      sync.Mutex
-	answers map[string]paceAnswer // by topic
-	rates   map[string]*intakeRate
-	full    bool // the disk was, when it was last asked
+	mu     sync.Mutex
+	topics map[string]*paceTopic
+	full   bool // the disk was, when it was last asked
 }
 
 // intakeRate is how fast a topic is taken in.
@@ -75,28 +74,33 @@ func (r *intakeRate) note(now time.Time, pipeline string, events, taken int64) i
 	return min(paceEvents, max(leastEvents, int64(r.perSecond*paceTime.Seconds())))
 }
 
-type paceAnswer struct {
-	at  time.Time
-	why string
+// paceTopic is the last answer for a topic.
+type paceTopic struct {
+	at   time.Time
+	why  string
+	rate intakeRate
 }
 
 // hold tells why no more of a topic's table is read for now, "" for no reason.
 func (p *pace) hold(topic string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a, known := p.answers[topic]
-	if !known || time.Since(a.at) >= paceFor {
-		if p.answers == nil {
-			p.answers = map[string]paceAnswer{}
+	t := p.topics[topic]
+	if t == nil {
+		if p.topics == nil {
+			p.topics = map[string]*paceTopic{}
 		}
-		a = paceAnswer{why: p.why(topic)}
-		a.at = time.Now()
-		p.answers[topic] = a
+		t = &paceTopic{}
+		p.topics[topic] = t
 	}
-	return a.why
+	if time.Since(t.at) >= paceFor {
+		t.why = p.why(topic, &t.rate)
+		t.at = time.Now()
+	}
+	return t.why
 }
 
-func (p *pace) why(topic string) string {
+func (p *pace) why(topic string, rate *intakeRate) string {
 	free, err := p.free()
 	full := err == nil && free < paceReserve // a disk that does not say: writing will
 	if full != p.full {
@@ -111,13 +115,7 @@ func (p *pace) why(topic string) string {
 		return fmt.Sprintf("the disk of the data folder has less than %d MiB free", paceReserve>>20)
 	}
 	pipeline, events, taken := p.behind(topic)
-	if p.rates == nil {
-		p.rates = map[string]*intakeRate{}
-	}
-	if p.rates[topic] == nil {
-		p.rates[topic] = &intakeRate{}
-	}
-	if events > p.rates[topic].note(time.Now(), pipeline, events, taken) {
+	if events > rate.note(time.Now(), pipeline, events, taken) {
 		return "pipeline " + pipeline + " takes in what was read"
 	}
 	return ""
