@@ -22,7 +22,7 @@ func (d *dispatcher) fly(ctx context.Context, f *flight) {
 		d.pushAll(ctx, f, l)
 		d.adopt(ctx, f, l)
 		d.passKeys(ctx, f, l)
-		d.waitForOurs(ctx, f)
+		d.waitForOurs(f)
 		d.associate(ctx, f, l)
 	}
 	if err := d.record(f); err != nil {
@@ -238,7 +238,7 @@ func (d *dispatcher) passKeys(ctx context.Context, f *flight, l Limits) {
 
 // waitForOurs tries creates again later that collide with a record of ours: its row may be gone, or have another value
 // by now, as after a snapshot that was begun anew, of which only the end tells what rows are gone.
-func (d *dispatcher) waitForOurs(ctx context.Context, f *flight) {
+func (d *dispatcher) waitForOurs(f *flight) {
 	var items []*item
 	for _, it := range f.items {
 		var conflict *ConflictError
@@ -249,7 +249,7 @@ func (d *dispatcher) waitForOurs(ctx context.Context, f *flight) {
 	if len(items) == 0 {
 		return
 	}
-	err := d.e.o.Store.View(ctx, func(tx state.Tx) error {
+	err := d.e.o.Store.View(context.Background(), func(tx state.Tx) error {
 		for _, it := range items {
 			var conflict *ConflictError
 			errors.As(it.result.Err, &conflict)

@@ -368,7 +368,7 @@ func (p *Pipeline) erase(ctx context.Context, key []byte) (bool, error) {
 				return false, err
 			}
 			for _, r := range found {
-				owned, err := p.owned(ctx, r.ID, 0)
+				owned, err := p.owned(r.ID, 0)
 				if err != nil {
 					return false, err
 				}

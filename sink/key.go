@@ -209,8 +209,8 @@ func (u *unit) blocked(r *rec) (bool, error) {
 			return false, err
 		}
 		if u.rowHas(h, w.Key) {
-			if w.Attempts < sharedMost {
-				w.Attempts++
+			if w.Waits < sharedMost {
+				w.Waits++
 				blocked = true
 			} else if !inApp {
 				w.Unknown = true // it is looked for before it is sent, and refused when it is another row's still: see lookByKey
@@ -271,8 +271,8 @@ func (p *Pipeline) unchanged() []change.Value {
 
 // keysOf returns the keys under which the app may have what was sent of an item with no answer, and whether
 // another record may have the item's own key, which then is not noted.
-func (p *Pipeline) keysOf(ctx context.Context, it *item) (keys []string, taken bool, err error) {
-	err = p.e.o.Store.View(ctx, func(tx state.Tx) error {
+func (p *Pipeline) keysOf(it *item) (keys []string, taken bool, err error) {
+	err = p.e.o.Store.View(context.Background(), func(tx state.Tx) error {
 		if keys, err = tx.LeavingByRecord(p.id, it.want.Record); err != nil || it.want.Key.IsNull() {
 			return err
 		}

@@ -57,10 +57,11 @@ func (d *dispatcher) lookByKey(ctx context.Context, f *flight, reader Reader, l 
 	keys := map[*item][]string{}
 	for _, it := range items {
 		var err error
-		if keys[it], it.hold, err = f.p.keysOf(ctx, it); err != nil {
+		if keys[it], it.hold, err = f.p.keysOf(it); err != nil {
 			return err
 		}
 	}
+	var broken error
 	for n := 0; ; n++ {
 		var some []*item
 		for _, it := range items {
@@ -78,17 +79,19 @@ func (d *dispatcher) lookByKey(ctx context.Context, f *flight, reader Reader, l 
 				it.state, it.result = refused, Result{Err: Reject("conflict", errors.New("the app has several records with this key"))}
 			default:
 				// A record that another row owns is not what we sent.
-				owned, err := f.p.owned(ctx, found[0].ID, it.want.Record)
-				if err == nil && owned && keys[it][n] == it.want.Key.Text() {
+				owned, err := f.p.owned(found[0].ID, it.want.Record)
+				switch {
+				case err != nil:
+					broken = err
+				case owned && keys[it][n] == it.want.Key.Text():
 					it.taken = found[0].ID
-				}
-				if err == nil && !owned {
+				case !owned:
 					it.appID, it.adopt, it.found = found[0].ID, true, change.OfString(keys[it][n])
 					it.result.Stored = stored(found[0])
 				}
 			}
 		})
-		if err != nil {
+		if err = errors.Join(err, broken); err != nil {
 			return err
 		}
 	}
@@ -97,7 +100,7 @@ func (d *dispatcher) lookByKey(ctx context.Context, f *flight, reader Reader, l 
 		news := it.appID == "" || it.found.Text() != it.want.Key.Text()
 		another := it.taken != "" && it.appID == ""
 		switch it.hold = (it.hold && news || another) && it.state == todo && it.want.Want == state.Put; {
-		case it.hold && it.want.Attempts >= sharedMost:
+		case it.hold && it.want.Waits >= sharedMost:
 			it.hold, it.state, it.result = false, refused, Result{Err: Reject("conflict", errors.New("another row's record has this key"))}
 		case it.hold:
 			it.due = keyWait
@@ -249,12 +252,15 @@ func (d *dispatcher) adoptBy(ctx context.Context, f *flight, reader Reader, l Li
 			return
 		}
 		r := found[0]
-		owned, err := p.owned(ctx, r.ID, it.want.Record)
-		if owned && p.mayYield(it) {
-			it.state, it.result = failed, Result{Err: errors.New("the app's record with this match value is another row's")}
+		owned, err := p.owned(r.ID, it.want.Record)
+		if err == nil && owned && p.mayYield(it) {
+			err = errors.New("the app's record with this match value is another row's")
+		}
+		if err != nil {
+			it.state, it.result = failed, Result{Err: err}
 			return
 		}
-		if err != nil || owned {
+		if owned {
 			refuse("the app's record with this match value belongs to another key")
 			return
 		}
@@ -289,11 +295,12 @@ func (p *Pipeline) matches(it *item, r Record) bool {
 }
 
 // owned tells whether an app's record is another record's, or about to be; if not, it is about to be this one's.
-func (p *Pipeline) owned(ctx context.Context, appID string, record int64) (bool, error) {
+func (p *Pipeline) owned(appID string, record int64) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var owner int64
-	if err := p.e.o.Store.View(ctx, func(tx state.Tx) (err error) {
+	// What was answered is worth knowing even when the process is asked to end.
+	if err := p.e.o.Store.View(context.Background(), func(tx state.Tx) (err error) {
 		owner, err = tx.Owner(p.id, appID)
 		return err
 	}); err != nil {

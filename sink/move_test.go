@@ -157,6 +157,26 @@ func TestUnansweredCreatesExchangeKeys(t *testing.T) {
 	})
 }
 
+// The second half of an exchange is read long after the first: its row waits that long for the key, and the two then go one
+// after the other.
+func TestHalfAnExchangeComesLate(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.Program = program{print: "1", byCode: true} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		v.Bounds.Batch, v.Bounds.Concurrent = 1, 1
+		p.fill(s, 2)
+		s.begin()
+		s.update(coded(1, 2, 2))
+		p.take(s, 100)
+		<-time.After(20 * time.Second)
+		s.update(coded(2, 1, 2))
+		p.take(s, 100)
+		p.settle()
+		live := v.Live()
+		if l := p.ledger(); len(live) != 2 || live["2"]["ident"] != "1" || live["1"]["ident"] != "2" || l.Rejected != 0 {
+			t.Errorf("ledger %+v, the app has %v", l, live)
+		}
+	})
+}
+
 // Two rows exchange the app's key, the process ends before the answer, and the rows exchange it back: the app has the keys of in
 // between.
 func TestUnansweredExchangeIsTakenBack(t *testing.T) {

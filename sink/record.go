@@ -209,7 +209,7 @@ func (u *unit) own(r *rec, it *item) (bool, error) {
 	if it.action == Upsert && it.state == applied {
 		o.mayHaveLinks(it.want.Links)
 		u.rewrite(o)
-		if it.want.Attempts < sharedMost { // one of the two rows is about to have another key
+		if it.want.Attempts+it.want.Waits < sharedMost { // one of the two rows is about to have another key
 			r.shared = true
 			return false, u.mayHave(o, it.key().Text())
 		}

@@ -86,7 +86,7 @@ func readShadow(id int64, key, row []byte) *Shadow {
 
 // pendingBody writes all but Record, Queue, Seq and Due, which have columns or places of their own.
 func (w *writer) pendingBody(p *Pending) {
-	w.flags(p.Unknown, p.RemovalSent, len(p.Links) > 0)
+	w.flags(p.Unknown, p.RemovalSent, len(p.Links) > 0, p.Waits > 0)
 	w.byte(byte(p.Want | p.Over<<4))
 	w.byte(byte(p.Cause))
 	w.int(int64(p.Attempts))
@@ -101,6 +101,9 @@ func (w *writer) pendingBody(p *Pending) {
 	w.text(p.Error)
 	if len(p.Links) > 0 {
 		w.links(p.Links)
+	}
+	if p.Waits > 0 {
+		w.int(int64(p.Waits))
 	}
 }
 
@@ -121,6 +124,9 @@ func (r *reader) pendingBody(p *Pending) {
 	p.Error = r.text()
 	if f&4 != 0 {
 		p.Links = r.links()
+	}
+	if f&8 != 0 {
+		p.Waits = int(r.int())
 	}
 }
 

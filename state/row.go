@@ -176,6 +176,7 @@ type Pending struct {
 	RemovalSent bool // what was sent with no answer was a removal
 	Over        Want // the removal of a former row of the key whose place this took; Put: none
 	Attempts    int
+	Waits       int // how often it was put off since another row had its key
 	EventID     change.ID
 	Time        int64  // the event's commit, Unix ms
 	Fingerprint string // of the program that made it

@@ -2,7 +2,7 @@ package state
 
 // schemaVersion is kept in the file's user_version; application in its application_id ("pnst").
 const (
-	schemaVersion = 7
+	schemaVersion = 8
 	application   = 0x706e7374
 )
 
@@ -46,4 +46,6 @@ CREATE TABLE reference (pipeline INTEGER NOT NULL, record INTEGER NOT NULL, name
 	due INTEGER, PRIMARY KEY (pipeline, record, name, key)) WITHOUT ROWID;
 CREATE INDEX reference_key ON reference (parent, key);
 CREATE INDEX reference_due ON reference (pipeline, due) WHERE due IS NOT NULL;
+`, `
+-- Wanted states may say how often they waited for their key.
 `}
