@@ -107,6 +107,7 @@ type model struct {
 	mu      sync.Mutex
 	vers    map[string]int    // by app id: highest version seen
 	owner   map[string]string // ident by app id
+	marked  map[string]bool   // by app id: its row is gone, or left
 	crash   int               // in how many failpoints
 	dead    bool
 	faults  atomic.Bool
@@ -117,7 +118,7 @@ type model struct {
 type errCrash struct{ name string }
 
 func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), luck: rand.New(rand.NewPCG(seed, 2)), rows: map[int]*mrow{}, gone: map[int]bool{}, vers: map[string]int{}, owner: map[string]string{}}
+	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), luck: rand.New(rand.NewPCG(seed, 2)), rows: map[int]*mrow{}, gone: map[int]bool{}, vers: map[string]int{}, owner: map[string]string{}, marked: map[string]bool{}}
 	m.v = sinktest.NewVendor("source_id", sink.Limits{Batch: 1 + m.rnd.IntN(12), Read: 5, Concurrent: 1 + m.rnd.IntN(4)})
 	if m.rnd.IntN(2) == 0 {
 		m.v.Bounds.Calls, m.v.Bounds.Window = 5, time.Second
@@ -137,7 +138,7 @@ func newModel(t *testing.T, seed uint64) *model {
 			return value
 		}
 	}
-	if m.byCode = partitions == 1 && m.rnd.IntN(2) == 0; m.byCode {
+	if m.byCode = m.rnd.IntN(3) == 0; m.byCode {
 		t.Log("the app's key is the code")
 	}
 	m.toast = m.rnd.IntN(2) == 0

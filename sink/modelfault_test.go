@@ -71,7 +71,17 @@ func (m *model) observe(action sink.Action, id string, fields map[string]string)
 			return fmt.Errorf("row %s has two records, %s and %s", ident, other, id)
 		}
 	}
-	m.owner[id] = fields["ident"]
+	was, marked := m.owner[id], m.marked[id]
+	m.owner[id], m.marked[id] = fields["ident"], fields["stage"] != "lead"
+	// A record is another row's when its own is gone, or was told to be: not while that one is there.
+	if was != "" && was != fields["ident"] && !marked && !m.purge && m.table.TryLock() {
+		defer m.table.Unlock()
+		for _, r := range m.rows {
+			if itoa(r.ident) == was && r.plan != "test" {
+				return fmt.Errorf("record %s of row %s is made row %s's", id, was, fields["ident"])
+			}
+		}
+	}
 	return nil
 }
 
