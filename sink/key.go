@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/state"
@@ -209,8 +210,10 @@ func (u *unit) blocked(r *rec) (bool, error) {
 			return false, err
 		}
 		if u.rowHas(h, w.Key) {
-			if w.Waits < sharedMost {
-				w.Waits++
+			if w.Since == 0 {
+				w.Since = u.now
+			}
+			if !u.p.inVain(w) {
 				blocked = true
 			} else if !inApp {
 				w.Unknown = true // it is looked for before it is sent, and refused when it is another row's still: see lookByKey
@@ -237,9 +240,11 @@ func (u *unit) blocked(r *rec) (bool, error) {
 	return false, u.mayHave(r, w.Key.Text())
 }
 
-// sharedMost is how often a record waits, each time for keyWait, for the event that gives it, or the row that has its key,
-// another key: where keys are not unique in the source, none comes.
-const sharedMost = 100
+// inVain tells whether a record waits for its key, which is another row's, though no partition can bring the event that gives
+// that row another key any more: where keys are not unique in the source, none comes. The caller holds mu.
+func (p *Pipeline) inVain(w *state.Pending) bool {
+	return w.Since > 0 && time.Now().UnixMilli() >= w.Since+moveWait.Milliseconds() && p.passed(w.EventID, w.Since)
+}
 
 var errSharedKey = errors.New("another row's record has the same key, which is to change")
 

@@ -95,12 +95,14 @@ func (d *dispatcher) lookByKey(ctx context.Context, f *flight, reader Reader, l 
 			return err
 		}
 	}
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
 	for _, it := range items {
 		it.looked = true
 		news := it.appID == "" || it.found.Text() != it.want.Key.Text()
 		another := it.taken != "" && it.appID == ""
 		switch it.hold = (it.hold && news || another) && it.state == todo && it.want.Want == state.Put; {
-		case it.hold && it.want.Waits >= sharedMost:
+		case it.hold && f.p.inVain(it.want):
 			it.hold, it.state, it.result = false, refused, Result{Err: Reject("conflict", errors.New("another row's record has this key"))}
 		case it.hold:
 			it.due = keyWait

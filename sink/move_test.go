@@ -166,7 +166,7 @@ func TestHalfAnExchangeComesLate(t *testing.T) {
 		s.begin()
 		s.update(coded(1, 2, 2))
 		p.take(s, 100)
-		<-time.After(20 * time.Second)
+		<-time.After(5 * time.Minute)
 		s.update(coded(2, 1, 2))
 		p.take(s, 100)
 		p.settle()
@@ -255,6 +255,12 @@ func TestKeyThatIsNotUniqueIsRefused(t *testing.T) {
 		s.begin()
 		s.insert(customer(2))
 		p.take(s, 100)
+		for range 40 {
+			<-time.After(time.Second)
+			if err := p.engine.Pipeline("crm").Idle(t.Context(), customers.Topic, 0, p.next[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
 		p.settle()
 		if l := p.ledger(); l.Rejected != 1 || l.Pending != 0 {
 			t.Errorf("ledger %+v", l)

@@ -169,6 +169,9 @@ func (u *unit) looked(r *rec, it *item, again change.Value) error {
 	return err
 }
 
+// sharedMost is how often a record that was written over another one's is tried again.
+const sharedMost = 100
+
 // own makes the app's record this record's; false: it is another's, and the item is refused.
 func (u *unit) own(r *rec, it *item) (bool, error) {
 	if it.appID == "" || r.sh.AppID == it.appID && r.sh.Standing == state.InApp {
@@ -209,7 +212,7 @@ func (u *unit) own(r *rec, it *item) (bool, error) {
 	if it.action == Upsert && it.state == applied {
 		o.mayHaveLinks(it.want.Links)
 		u.rewrite(o)
-		if it.want.Attempts+it.want.Waits < sharedMost { // one of the two rows is about to have another key
+		if it.want.Attempts < sharedMost { // one of the two rows is about to have another key
 			r.shared = true
 			return false, u.mayHave(o, it.key().Text())
 		}

@@ -86,7 +86,7 @@ func readShadow(id int64, key, row []byte) *Shadow {
 
 // pendingBody writes all but Record, Queue, Seq and Due, which have columns or places of their own.
 func (w *writer) pendingBody(p *Pending) {
-	w.flags(p.Unknown, p.RemovalSent, len(p.Links) > 0, p.Waits > 0)
+	w.flags(p.Unknown, p.RemovalSent, len(p.Links) > 0, p.Since > 0)
 	w.byte(byte(p.Want | p.Over<<4))
 	w.byte(byte(p.Cause))
 	w.int(int64(p.Attempts))
@@ -102,8 +102,8 @@ func (w *writer) pendingBody(p *Pending) {
 	if len(p.Links) > 0 {
 		w.links(p.Links)
 	}
-	if p.Waits > 0 {
-		w.int(int64(p.Waits))
+	if p.Since > 0 {
+		w.int(p.Since)
 	}
 }
 
@@ -126,7 +126,7 @@ func (r *reader) pendingBody(p *Pending) {
 		p.Links = r.links()
 	}
 	if f&8 != 0 {
-		p.Waits = int(r.int())
+		p.Since = r.int()
 	}
 }
 

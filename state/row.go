@@ -176,7 +176,7 @@ type Pending struct {
 	RemovalSent bool // what was sent with no answer was a removal
 	Over        Want // the removal of a former row of the key whose place this took; Put: none
 	Attempts    int
-	Waits       int // how often it was put off since another row had its key
+	Since       int64 // when another row was first found to have its key, Unix ms; 0: none was
 	EventID     change.ID
 	Time        int64  // the event's commit, Unix ms
 	Fingerprint string // of the program that made it

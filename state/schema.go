@@ -47,5 +47,5 @@ CREATE TABLE reference (pipeline INTEGER NOT NULL, record INTEGER NOT NULL, name
 CREATE INDEX reference_key ON reference (parent, key);
 CREATE INDEX reference_due ON reference (pipeline, due) WHERE due IS NOT NULL;
 `, `
--- Wanted states may say how often they waited for their key.
+-- Wanted states may say since when they wait for their key.
 `}

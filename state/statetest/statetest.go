@@ -59,7 +59,7 @@ func rowsComeBack(t *testing.T, open func(*testing.T) state.Store) {
 	}
 	pending := &state.Pending{
 		Queue: state.QueueOf(state.Change, state.Backfill, true), Seq: 5, Due: 7, Want: state.Remove, Cause: state.BySweep, Unknown: true, RemovalSent: true, Over: state.Archive,
-		Attempts: 2, Waits: 3, EventID: change.NewID(9, 8, 7, 6), Time: 4, Fingerprint: "f", Key: change.OfInt(1), Match: change.OfString("m"), Fields: []change.Value{change.OfBool(true)},
+		Attempts: 2, Since: 3, EventID: change.NewID(9, 8, 7, 6), Time: 4, Fingerprint: "f", Key: change.OfInt(1), Match: change.OfString("m"), Fields: []change.Value{change.OfBool(true)},
 		Event: []byte("event"), Error: "e", Links: []state.Link{{Name: "company", To: "9"}},
 	}
 	quarantine := &state.Quarantine{
