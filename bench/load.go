@@ -98,7 +98,7 @@ func (d *postgresDatabase) discardCopy(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	sink := &firstWrite{}
 	tag, err := conn.CopyTo(ctx, sink, "COPY public.bench TO STDOUT")
 	return float64(tag.RowsAffected()) / time.Since(sink.first).Seconds(), err
@@ -111,7 +111,7 @@ func (d *postgresDatabase) discardInOrder(ctx context.Context, rows int) (float6
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	sink := &firstWrite{}
 	for from := 0; from < rows; from += piece {
 		tag, err := conn.CopyTo(ctx, sink, fmt.Sprintf("COPY (SELECT * FROM ONLY public.bench WHERE id > %d ORDER BY id LIMIT %d) TO STDOUT", from, piece))
@@ -149,7 +149,7 @@ func (s *suite) whileLoading(ctx context.Context, d *postgresDatabase) error {
 	if err != nil {
 		return err
 	}
-	defer watcher.Close(ctx)
+	defer func() { _ = watcher.Close(ctx) }()
 	oldest, began, looked := 0.0, time.Now(), time.Time{}
 	lags, err := s.steady(ctx, d, src, 1000, s.huge, func() bool {
 		if time.Since(looked) < 50*time.Millisecond {

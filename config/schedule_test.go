@@ -3,7 +3,6 @@ package config_test
 import (
 	"testing"
 	"time"
-
 	_ "time/tzdata" // the machine may have no zones
 
 	"github.com/penstock-cdc/penstock/config"

@@ -70,10 +70,10 @@ func (d *drafter) good() (given, []string) {
 	}
 	if c := d.deleted(); c != nil {
 		delete(g.values, c.Name)
-		switch {
-		case c.Kind == change.Bool:
+		switch c.Kind {
+		case change.Bool:
 			g.values[c.Name] = "false"
-		case c.Kind == change.Int:
+		case change.Int:
 			g.values[c.Name] = "0"
 		}
 	}

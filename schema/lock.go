@@ -132,7 +132,7 @@ func (o *Object) Object(name string) *transform.Object {
 	return out
 }
 
-// ErrNone: there is no lock file.
+// ErrNone says that there is no lock file.
 var ErrNone = errors.New("there is no " + FileName)
 
 // file is the lock as it is read.

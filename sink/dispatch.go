@@ -42,7 +42,7 @@ type dispatcher struct {
 	blocked  time.Time // no call before, as the app said
 	circuits map[string]*circuit
 	halted   error
-	calls    context.Context
+	calls    context.Context //nolint:containedctx // of the flights, which outlive what starts them
 	fatal    error
 	flights  sync.WaitGroup
 	turn     int // index of the pipeline that is served next

@@ -53,7 +53,7 @@ func TestQuotaIsForeseen(t *testing.T) {
 			<-time.After(time.Minute)
 		}
 		a := p.engine.Status().Apps[0]
-		if in := a.QuotaEmpty.Sub(time.Now()); in < 3*time.Hour || in > 5*time.Hour {
+		if in := time.Until(a.QuotaEmpty); in < 3*time.Hour || in > 5*time.Hour {
 			t.Errorf("empty in %s, want about 4 hours", in)
 		}
 		if len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0], "the day's quota of 100000 calls will be empty at ") {

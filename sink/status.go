@@ -276,10 +276,10 @@ func (e *Engine) Recount(ctx context.Context, pipeline string) error {
 	wanted := map[int64]*state.Pending{}
 	err = e.o.Store.View(ctx, func(tx state.Tx) error {
 		count := func(w *state.Pending) {
-			switch {
-			case w.Queue == state.Held || w.Queue == state.Guarded:
+			switch w.Queue {
+			case state.Held, state.Guarded:
 				have.Held++
-			case w.Queue == state.Waiting:
+			case state.Waiting:
 				have.Waiting++
 			default:
 				have.Pending++

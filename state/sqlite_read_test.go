@@ -24,7 +24,7 @@ func TestRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer writer.Close() //nolint:errcheck // its work is done
+	defer writer.Close()
 	put := func(key string) {
 		t.Helper()
 		if err := writer.Update(t.Context(), func(tx state.Tx) error {
@@ -42,7 +42,7 @@ func TestRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer reader.Close() //nolint:errcheck // nothing was written
+	defer reader.Close()
 	for i, key := range []string{"b", "c"} {
 		put(key)
 		found := 0

@@ -242,7 +242,7 @@ func parseISO(s string) (micros int64, zoned, ok bool) {
 	rest = rest[1:]
 	c, after, ok := parseClock(rest)
 	if !ok && len(rest) >= 5 && rest[2] == ':' {
-		c, after, ok = parseClock(rest[:5] + ":00")
+		c, _, ok = parseClock(rest[:5] + ":00")
 		after = rest[5:]
 	}
 	if !ok || c < 0 || c >= microsPerDay+microsPerSecond {

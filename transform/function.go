@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -214,7 +215,8 @@ func (c *checker) call(e *hclsyntax.FunctionCallExpr) *node {
 		impl, err := f.bind(args[:own])
 		if err != nil {
 			at := rng
-			if ae, ok := err.(*argError); ok {
+			var ae *argError
+			if errors.As(err, &ae) {
 				at = e.Args[ae.index].Range()
 			}
 			return c.errorf("E0315", at, "Wrong argument", "%s: %s.", e.Name, strings.TrimSuffix(err.Error(), "."))

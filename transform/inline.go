@@ -78,26 +78,20 @@ func CheckFunctions(all map[string]*config.Function) hcl.Diagnostics {
 			diags = append(diags, config.Errorf("E0335", f.Range.Ptr(), fmt.Sprintf("Function %q is one of penstock's own", name), "Give yours another name."))
 		}
 		if e, ok := f.Result.(hclsyntax.Expression); ok {
-			w := &functionWalk{params: f.Params, all: all}
-			hclsyntax.Walk(e, w)
-			diags = append(diags, w.diags...)
+			diags = append(diags, hclsyntax.Walk(e, &functionWalk{all})...)
 		}
 	}
 	return diags
 }
 
 // functionWalk looks for calls of functions that do not exist.
-type functionWalk struct {
-	params []string
-	all    map[string]*config.Function
-	diags  hcl.Diagnostics
-}
+type functionWalk struct{ all map[string]*config.Function }
 
 // Enter is called before a node's parts are visited.
 func (w *functionWalk) Enter(n hclsyntax.Node) hcl.Diagnostics {
 	if call, ok := n.(*hclsyntax.FunctionCallExpr); ok {
 		if own, _ := lookup(call.Name); own == nil && w.all[call.Name] == nil {
-			w.diags = append(w.diags, config.Errorf("E0304", &call.NameRange, "Unknown function", fmt.Sprintf("There is no function %q. %s", call.Name, unknownFunction(call.Name, keysOf(w.all)))))
+			return hcl.Diagnostics{config.Errorf("E0304", &call.NameRange, "Unknown function", fmt.Sprintf("There is no function %q. %s", call.Name, unknownFunction(call.Name, keysOf(w.all))))}
 		}
 	}
 	return nil

@@ -197,7 +197,7 @@ func sortItems(w *Worker, items []value) value {
 		bad = bad || how == notComparable
 		if how == unordered { // NaN is above all numbers
 			f, _ := out[j].float()
-			return f != f //nolint:staticcheck // this is how NaN is known
+			return f != f // only NaN is not itself
 		}
 		return c < 0
 	})

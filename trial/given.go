@@ -203,7 +203,7 @@ func (g *given) record() {
 	}
 	const id = "1"
 	if base != nil {
-		key := change.Value{}
+		var key change.Value
 		if own, ok := base[g.pipeline.Spec.Program.KeyField()]; ok {
 			key = change.OfString(own)
 		} else {

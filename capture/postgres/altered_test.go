@@ -117,9 +117,10 @@ func TestForeignAttribute(t *testing.T) {
 	events := arrived(t, log, len(values))
 	for i, e := range events {
 		want := "(" + values[i] + "," + values[i] + ")"
-		if values[i] == `"}` {
+		switch values[i] {
+		case `"}`:
 			want = `("""}","""}")`
-		} else if values[i] == "" {
+		case "":
 			want = `("","")`
 		}
 		if v := e.After[1]; v.Kind() != change.String || v.Text() != want {

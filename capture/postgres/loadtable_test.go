@@ -110,7 +110,7 @@ func (lt *loadTest) write(ctx context.Context, t *testing.T, seed, writer uint64
 		}
 		return
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // its work is done
+	defer conn.Close(context.WithoutCancel(ctx))
 	run := func(sql string) bool {
 		_, err := conn.Exec(ctx, sql).ReadAll()
 		var pg *pgconn.PgError
@@ -155,7 +155,7 @@ func (lt *loadTest) linger(ctx context.Context, t *testing.T, seed uint64) {
 	if err != nil {
 		return
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // its work is done
+	defer conn.Close(context.WithoutCancel(ctx))
 	k := lt.kinds[0]
 	for n := 0; ctx.Err() == nil; n++ {
 		statements := []string{"BEGIN", fmt.Sprintf("INSERT INTO t_%s (%s, v, big) VALUES (%s, nextval('version'), 'late') ON CONFLICT DO NOTHING", k.name, strings.Join(k.names, ", "), k.key(lt.keys+random.IntN(20))),

@@ -126,7 +126,7 @@ func (f *spillFolder) read(xid uint32, size int64, entry func([]byte) error) err
 	if err != nil {
 		return &fileError{fmt.Sprintf("read transaction %d", xid), err}
 	}
-	defer file.Close() //nolint:errcheck // it is only read
+	defer file.Close()
 	return readEntries(file, size, entry)
 }
 

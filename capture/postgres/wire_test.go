@@ -114,12 +114,12 @@ func TestWireMeasure(t *testing.T) {
 
 // BenchmarkWire reads messages that are written one by one.
 func BenchmarkWire(b *testing.B) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of a benchmark
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String()) //nolint:noctx // of a benchmark
+	client, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -69,7 +69,8 @@ func (c *cli) format1(dir, name string, text []byte) ([]byte, error) {
 }
 
 func (c *cli) formatFiles(path string, check bool) error {
-	dir, names := path, []string{}
+	dir := path
+	var names []string
 	if info, err := os.Stat(path); err != nil {
 		return fmt.Errorf("lay out %s: %w", path, err)
 	} else if !info.IsDir() {

@@ -143,7 +143,7 @@ func (b *batch) settle(response rest.Response, err error) ([]sink.Result, error)
 	}
 	for n, i := range b.index {
 		result := sink.Result{AppID: b.sent[n].AppID, Created: status(response) == http.StatusCreated && len(b.sent) == 1 && b.sent[n].AppID == ""}
-		document := []byte(response.Body)
+		document := response.Body
 		if list != nil {
 			document = list[n]
 			if answer.Error != "" {

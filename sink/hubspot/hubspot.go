@@ -54,7 +54,7 @@ import (
 const (
 	maxBatch   = 100
 	concurrent = 6
-	tenSeconds = 10 * time.Second
+	freeWindow = 10 * time.Second
 	freeCalls  = 100
 )
 
@@ -210,7 +210,7 @@ func Open(c *Config, name string, env rest.Env) (sink.App, error) {
 		return nil, fmt.Errorf("open app %s: read window: %w", name, err)
 	}
 	a := &app{name: name, version: c.APIVersion, calls: c.Calls, window: window, reserve: c.reserve, search: rate.NewLimiter(4, 1)}
-	a.learned.Store(&pace{freeCalls, tenSeconds})
+	a.learned.Store(&pace{freeCalls, freeWindow})
 	options := rest.Options{
 		Env:      env,
 		App:      name,

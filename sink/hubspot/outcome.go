@@ -73,10 +73,10 @@ func (f *failure) pause(h http.Header, now time.Time) time.Duration {
 		return time.Second
 	}
 	window := time.Duration(number(h, "X-HubSpot-RateLimit-Interval-Milliseconds")) * time.Millisecond
-	if window > 0 && window < tenSeconds {
+	if window > 0 && window < freeWindow {
 		return window
 	}
-	return tenSeconds
+	return freeWindow
 }
 
 // policy is the limit that was reached. Answers without policyName have it in their
@@ -215,7 +215,7 @@ func (f *failure) outcome(object string) error {
 	case category == "OBJECT_NOT_FOUND":
 		return fmt.Errorf("%s: %w", object, sink.ErrGone)
 	case category == "RATE_LIMITS":
-		return sink.RetryAfter(errors.New("hubspot's rate limit was reached within the batch"), tenSeconds)
+		return sink.RetryAfter(errors.New("hubspot's rate limit was reached within the batch"), freeWindow)
 	case category == "MISSING_SCOPES":
 		return sink.Halt(fmt.Errorf("hubspot: the key has no scope for %s", object))
 	case len(problems) > 0:
