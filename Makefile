@@ -9,7 +9,7 @@ LINT    := .cache/bin/golangci-lint
 LINT_VERSION := v2.12.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-all race lint fmt docs fuzz check integration chaos bench clean
+.PHONY: help build demo test test-all race lint fmt docs fuzz check integration soak chaos bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ fuzz: ## every fuzz target for FUZZTIME (1m), or those that FUZZ matches: make f
 
 integration: ## the scenarios on real databases and a real broker alone
 	$(SERVICES) run -- $(GO) test -count 1 -timeout 24m ./integration/...
+
+MODELS ?= TestModel TestFamilies TestVerifyModel
+soak: ## random runs of intake and dispatch with seeds that are new: make soak ROUNDS=10000 MODELS=TestModel
+	$(foreach test,$(MODELS),$(GO) test ./sink -run '^$(test)$$' -timeout 12h -rounds $(ROUNDS) &&) true
 
 ROUNDS ?= 200
 SEED   ?= 0

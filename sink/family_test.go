@@ -1,11 +1,9 @@
 package sink_test
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -18,30 +16,11 @@ import (
 	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
 
-var familiesFlag = flag.Int("families", 40, "runs of TestFamilies")
-
 // TestFamilies does random things to customers and their deals while the app fails at random, people archive customers in it
 // and the process crashes at failpoints; in the end each deal is in the app, associated with its customer and no other, or it is
 // listed since that is not there.
 func TestFamilies(t *testing.T) {
-	first, rounds := *seedFlag, *familiesFlag
-	if first != 0 {
-		rounds = 1
-	} else {
-		first = uint64(time.Now().UnixNano())
-		if s := os.Getenv("PENSTOCK_SEED"); s != "" {
-			first, _ = strconv.ParseUint(s, 10, 64)
-		}
-	}
-	for i := range rounds {
-		seed := first + uint64(i)
-		if !t.Run("", func(t *testing.T) {
-			t.Logf("seed %d: repeat with -run TestFamilies -seed %d", seed, seed)
-			inBubble(t, func(t *testing.T) { newFamily(t, seed).run() })
-		}) {
-			return
-		}
-	}
+	seeded(t, 40, func(t *testing.T, seed uint64) { newFamily(t, seed).run() })
 }
 
 // person is a row of customers, contract one of deals.

@@ -1,18 +1,14 @@
 package sink_test
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/penstock-cdc/penstock/change"
@@ -20,37 +16,10 @@ import (
 	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
 
-var (
-	seedFlag  = flag.Uint64("seed", 0, "repeat one run of TestModel")
-	movesFlag = flag.Bool("moves", true, "TestModel changes keys too")
-	// Between the two halves of an exchange both rows have one code.
-	exchangeFlag = flag.Bool("exchange", true, "TestModel exchanges unique values between rows in one transaction")
-	roundsFlag   = flag.Int("rounds", 60, "runs of TestModel")
-)
-
 // TestModel does random things to a table while a vendor fails at random, messages come
 // twice and the process crashes at failpoints; in the end the app has what the table says.
 func TestModel(t *testing.T) {
-	first := *seedFlag
-	rounds := *roundsFlag
-	if first != 0 {
-		rounds = 1
-	} else {
-		first = uint64(time.Now().UnixNano())
-		if s := os.Getenv("PENSTOCK_SEED"); s != "" {
-			first, _ = strconv.ParseUint(s, 10, 64)
-		}
-	}
-	for i := range rounds {
-		seed := first + uint64(i)
-		ok := t.Run("", func(t *testing.T) {
-			t.Logf("seed %d: repeat with -run TestModel -seed %d", seed, seed)
-			synctest.Test(t, func(t *testing.T) { newModel(t, seed).run() })
-		})
-		if !ok {
-			return
-		}
-	}
+	seeded(t, 500, func(t *testing.T, seed uint64) { newModel(t, seed).run() })
 }
 
 type mrow struct {
@@ -240,7 +209,7 @@ func (m *model) act() {
 		case m.byCode && k < 4: // to another code, which may be another row's for a while yet
 			other := m.rows[1+m.rnd.IntN(m.space)]
 			r.ver++
-			if other == nil || other == r || !*exchangeFlag {
+			if other == nil || other == r {
 				r.code = m.code()
 				s.update(m.image(was, r))
 				m.logf("recode %+v", *r)
@@ -252,7 +221,7 @@ func (m *model) act() {
 			s.update(m.image(was, r))
 			s.update(m.image(wasOther, other))
 			m.logf("exchange codes of %+v and %+v", *r, *other)
-		case k < 10, k >= 14 && !*movesFlag:
+		case k < 10:
 			r.ver++
 			r.name, r.plan = "n"+itoa(m.rnd.IntN(3)), m.plan()
 			r.email = m.email(r)

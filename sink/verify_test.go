@@ -2,7 +2,6 @@ package sink_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -283,24 +282,10 @@ func TestVerifyLeavesTheAppsOwnForm(t *testing.T) {
 	}
 }
 
-var verifyRounds = flag.Int("verify-rounds", 12, "runs of TestVerifyModel")
-
 // TestVerifyModel edits and removes records in the app at random, while rows change, calls fail and the process starts
 // anew; in the end the app has what the table says, and each edit was seen.
 func TestVerifyModel(t *testing.T) {
-	first := *seedFlag
-	if first == 0 {
-		first = uint64(time.Now().UnixNano())
-	}
-	for i := range *verifyRounds {
-		seed := first + uint64(i)
-		if !t.Run("", func(t *testing.T) {
-			t.Logf("seed %d: repeat with -run TestVerifyModel -seed %d -verify-rounds 1", seed, seed)
-			synctest.Test(t, func(t *testing.T) { verifyModel(t, rand.New(rand.NewPCG(seed, 1))) })
-		}) {
-			return
-		}
-	}
+	seeded(t, 12, func(t *testing.T, seed uint64) { verifyModel(t, rand.New(rand.NewPCG(seed, 1))) })
 }
 
 func verifyModel(t *testing.T, rnd *rand.Rand) {
