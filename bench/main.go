@@ -50,6 +50,7 @@ func benchmarks() []benchmark {
 		{"load", (*suite).load},
 		{"mysql", (*suite).mysql},
 		{"sink", (*suite).sink},
+		{"calls", (*suite).calls},
 		{"latency", (*suite).delivery},
 		{"quota", (*suite).quota},
 		{"shadows", (*suite).shadows},

@@ -59,7 +59,7 @@ func (s *suite) backlog(ctx context.Context, l loadable) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := writeProject(dir, l.kind, l.settings, l.table, "discard", "", ""); err != nil {
+	if err := writeProject(dir, l.kind, l.settings, l.table, "discard", "", "", ""); err != nil {
 		return err
 	}
 	catchUp := func() (*process, error) {
@@ -112,7 +112,7 @@ func (s *suite) restart(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := writeProject(dir, "postgres", d.settings(), "public.bench", "discard", "", fmt.Sprintf("ops { listen = %q }", address)); err != nil {
+	if err := writeProject(dir, "postgres", d.settings(), "public.bench", "discard", "", fmt.Sprintf("ops { listen = %q }", address), ""); err != nil {
 		return err
 	}
 	p, err := s.start(ctx, dir, "run", "--until-caught-up", dir)

@@ -21,7 +21,7 @@ import (
 // projectText is the configuration of all benchmarks: a pipeline with what most have (a
 // condition, cleaned values, a reject, computed fields) from a table of the load into an
 // app. The arguments: the source's kind, its settings, the table, the app's kind, its
-// settings, the ops block.
+// settings, the ops block, more of the pipeline.
 const projectText = `
 penstock { data_dir = "data" }
 secret "token" { value = env("BENCH_TOKEN", "bench") }
@@ -52,7 +52,7 @@ pipeline "customers" {
   on "delete" { action = "archive" }
   deliver { linger = "0s" }
   guard { max_deletes = "1000000000" }
-}
+%[7]s}
 `
 
 // contactProperties are the simulator's initial data for the pipeline.
@@ -61,8 +61,8 @@ const contactProperties = `{"property":{"object":"contacts","name":"shop_custome
 `
 
 // writeProject makes a project folder in dir.
-func writeProject(dir, sourceKind, sourceSettings, table, appKind, appSettings, ops string) error {
-	text := fmt.Sprintf(projectText, sourceKind, sourceSettings, table, appKind, appSettings, ops)
+func writeProject(dir, sourceKind, sourceSettings, table, appKind, appSettings, ops, pipeline string) error {
+	text := fmt.Sprintf(projectText, sourceKind, sourceSettings, table, appKind, appSettings, ops, pipeline)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

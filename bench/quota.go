@@ -45,7 +45,7 @@ func (s *suite) quota(ctx context.Context) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := writeProject(dir, "postgres", d.settings(), "public.bench", "hubspot", crm.settings(), ""); err != nil {
+	if err := writeProject(dir, "postgres", d.settings(), "public.bench", "hubspot", crm.settings(), "", ""); err != nil {
 		return err
 	}
 	p, err := s.start(ctx, dir, "run", dir)

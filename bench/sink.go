@@ -61,7 +61,7 @@ func (s *suite) sinkRun(ctx context.Context) (rates [kinds]float64, err error) {
 		return rates, err
 	}
 	defer func() { err = errors.Join(err, e.remove()) }()
-	if err := writeProject(e.dir, "postgres", `  url = "postgres://localhost/shop"`, "public.bench", "discard", "", ""); err != nil {
+	if err := writeProject(e.dir, "postgres", `  url = "postgres://localhost/shop"`, "public.bench", "discard", "", "", ""); err != nil {
 		return rates, err
 	}
 	table := customers()
