@@ -235,7 +235,7 @@ func TestFieldsSetUnseenAreWrittenOver(t *testing.T) {
 			event()
 			p.take(s, 100)
 			pause(false)
-			<-time.After(time.Second)
+			<-time.After(3 * time.Second)
 			pause(true) // what is not known is not looked for before the next event has come
 			p.stop()
 			p.point = nil

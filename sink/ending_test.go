@@ -2,10 +2,14 @@ package sink_test
 
 import (
 	"context"
+	"fmt"
+	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/sink"
 	"github.com/penstock-cdc/penstock/sink/sinktest"
 )
@@ -60,6 +64,162 @@ func TestProcessEndsAsItLooks(t *testing.T) {
 		p.settle()
 		if live := v.Live(); len(live) != 1 || live["2"]["ident"] != "1" {
 			t.Errorf("the app has %v, want one record under the new key", live)
+		}
+	})
+}
+
+// A call is cut off, and carried out a second later: its row's next state comes after it, and nothing is made twice.
+func TestCutCallIsCarriedOutLate(t *testing.T) {
+	for name, next := range map[string]func(s *shop){
+		"another value": func(s *shop) { s.update(row(1, "c1@x.test", "Next", "pro", 2, 1)) },
+		"another key":   func(s *shop) { s.rekey(customer(1), row(2, "c1@x.test", "Next", "pro", 2, 1)) },
+	} {
+		for _, killed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, killed %v", name, killed), func(t *testing.T) {
+				bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+					v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
+						if call == 1 {
+							return sinktest.Late
+						}
+						return sinktest.None
+					})
+					p.point = func(name string) {
+						if calls, _ := v.Calls(); killed && calls == 1 && name == "dispatch.after_call" {
+							runtime.Goexit()
+						}
+					}
+					s.begin()
+					s.insert(customer(1))
+					p.take(s, 100)
+					<-time.After(50 * time.Millisecond)
+					if killed {
+						p.stop()
+						p.open()
+					}
+					s.begin()
+					next(s)
+					p.take(s, 100)
+					p.settle()
+					<-time.After(2 * time.Second)
+					live := v.Live()
+					for _, have := range live {
+						if have["name"] != "Next" {
+							t.Errorf("the app has %v", live)
+						}
+					}
+					if len(live) != 1 {
+						t.Errorf("the app has %v", live)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Calls are not answered that give a record another key, and what would have settled that is never sent, or does not. The key is
+// written with the next state, though it is the one that the record had before.
+func TestKeyInDoubtIsWritten(t *testing.T) {
+	one := func(name string, ver int) change.Row { return row(1, "c1@x.test", name, "pro", ver, 1) }
+	two := func(name, plan string, ver int) change.Row { return row(2, "c1@x.test", name, plan, ver, 1) }
+	for name, test := range map[string]func(s *shop, take, later func()){
+		"its row left, and came back with what the app refuses": func(s *shop, take, later func()) {
+			s.begin()
+			s.update(two("Left", "test", 3))
+			s.begin()
+			s.update(two("Poison", "pro", 4))
+			take()
+			s.begin()
+			s.rekey(two("Poison", "pro", 4), one("Back", 5))
+			later()
+		},
+		"its row was deleted, and came back": func(s *shop, take, later func()) {
+			s.begin()
+			s.rekey(two("C", "pro", 2), one("C", 3))
+			s.begin()
+			s.delete(one("C", 3))
+			take()
+			s.begin()
+			s.insert(one("Back", 5))
+			later()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(s *sink.Spec) {
+				s.OnDelete, s.SetOnDelete, s.OnLeave, s.SetOnLeave = "set", setTo("gone"), "set", setTo("left")
+			}, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+				p.fill(s, 1)
+				v.Poison = func(c sink.Change) bool {
+					return slices.ContainsFunc(c.Fields, func(f sink.Field) bool { return f.Value.Text() == "Poison" })
+				}
+				v.SetFault(func(call int, _ sink.Action, changes []sink.Change) sinktest.Fault {
+					switch {
+					case call == 2:
+						return sinktest.DropAfter
+					case slices.ContainsFunc(changes[0].Fields, func(f sink.Field) bool { return f.Value.Text() == "left" }):
+						return sinktest.Broken
+					}
+					return sinktest.None
+				})
+				s.begin()
+				s.rekey(customer(1), two("C", "pro", 2))
+				p.take(s, 100)
+				<-time.After(50 * time.Millisecond)
+				if live := v.Live(); live["2"] == nil {
+					t.Fatalf("the app has %v", live)
+				}
+				test(s, func() {
+					p.take(s, 100)
+					<-time.After(10 * time.Second)
+				}, func() { p.take(s, 100) })
+				p.settle()
+				if live := v.Live(); len(live) != 1 || live["1"]["name"] != "Back" {
+					t.Errorf("the app has %v", live)
+				}
+			})
+		})
+	}
+}
+
+// A record is removed whose fields had been set, another one is made for its row with no answer, and that row's next event is
+// refused: the fields are set when the row is deleted.
+func TestRemovedRecordIsNotSet(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.OnDelete, s.SetOnDelete = "set", setTo("gone") }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 1)
+		s.begin()
+		s.delete(customer(1))
+		p.take(s, 100)
+		p.settle()
+		if have := v.Live()["1"]; have["stage"] != "gone" {
+			t.Fatalf("the app has %v", have)
+		}
+		s.begin()
+		s.insert(row(1, "c1@x.test", "C", "test", 2, 2))
+		p.take(s, 100)
+		p.settle()
+		if live := v.Live(); len(live) != 0 {
+			t.Fatalf("its row left, and the app has %v", live)
+		}
+		before, _ := v.Calls()
+		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
+			if call == before+1 {
+				return sinktest.DropAfter
+			}
+			return sinktest.None
+		})
+		s.begin()
+		s.update(row(1, "c1@x.test", "C", "pro", 3, 2))
+		p.take(s, 100)
+		<-time.After(50 * time.Millisecond)
+		s.begin()
+		s.update(row(1, "", "C", "pro", 4, 2))
+		p.take(s, 100)
+		p.settle()
+		s.begin()
+		s.delete(row(1, "", "C", "pro", 4, 2))
+		p.take(s, 100)
+		p.settle()
+		if have := v.Live()["1"]; have["stage"] != "gone" {
+			t.Errorf("the row is gone, and the app has %v", have)
 		}
 	})
 }

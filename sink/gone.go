@@ -24,7 +24,7 @@ func (u *unit) absent(r *rec, it *item) error {
 			return err
 		}
 	}
-	s.Standing, s.AppID, s.Sent, s.Stored, s.Links = state.New, "", nil, nil, nil
+	lose(s, state.New)
 	r.dirtySh = true
 	if err := u.gaveUp(r, change.Value{}); err != nil {
 		return err

@@ -126,6 +126,19 @@ func (p *Pipeline) doubt(s *state.Shadow, fields []change.Value) ([]change.Value
 	return sent, stored
 }
 
+// doubtKey notes, as a wanted state ends that did not settle what was sent with no answer before it, that it is not known which
+// key the record has in the app: the next event of the row writes it.
+func (u *unit) doubtKey(r *rec, w *state.Pending) error {
+	if w == nil || !w.Unknown || r.sh.Standing != state.InApp || r.sh.AppKey.IsNull() {
+		return nil
+	}
+	if err := u.mayHave(r, r.sh.AppKey.Text()); err != nil {
+		return err
+	}
+	r.sh.AppKey, r.dirtySh = change.Value{}, true
+	return nil
+}
+
 // mayHave notes one key.
 func (u *unit) mayHave(r *rec, key string) error {
 	if err := u.identify(r); err != nil {

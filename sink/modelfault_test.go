@@ -33,6 +33,8 @@ func (m *model) fault(call int, action sink.Action, changes []sink.Change) (faul
 			fault = sinktest.Broken
 		case r < 30:
 			fault = sinktest.Partial
+		case r < 33:
+			fault = sinktest.Late
 		}
 	}
 	var text strings.Builder

@@ -146,7 +146,7 @@ func (u *unit) removeFormer(r *rec, over state.Want, id change.ID, at int64) err
 // sent with no answer. The key stays what it is in the app: the row may have another by now.
 func (u *unit) settleLater(r *rec, older *state.Pending, id change.ID, at int64) {
 	w := &state.Pending{EventID: id, Time: at, Fingerprint: u.p.print, Layout: u.p.layout, Fields: u.p.unchanged(),
-		Unknown: true, RemovalSent: older.RemovalSent}
+		Unknown: true, RemovalSent: older.RemovalSent, Due: older.Due}
 	if r.sh.Standing == state.InApp {
 		w.Key = r.sh.AppKey // else it is looked for under the noted ones
 	}

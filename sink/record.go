@@ -197,9 +197,8 @@ func (u *unit) own(r *rec, it *item) (bool, error) {
 	}
 	if (o.sh.Deleted || kept(o.sh)) && o.pd == nil && o.fl == nil {
 		// It was left in the app when its row was deleted (`on delete = ignore`), or set.
-		o.sh.Standing, o.sh.AppID, o.sh.Sent, o.sh.Stored, o.sh.AppKey, o.dirtySh = state.Removed, "", nil, nil, change.Value{}, true
-		o.sh.Links = nil
-		o.sh.Marked = state.Unmarked
+		lose(o.sh, state.Removed)
+		o.dirtySh = true
 		if err := u.tx.Disown(u.p.id, it.appID); err != nil {
 			return false, err
 		}
@@ -314,6 +313,11 @@ func setStored(all []state.Stored, f state.Stored) []state.Stored {
 	return append(all, f)
 }
 
+// lose forgets what is known of the app's record, which is not there, or another's.
+func lose(s *state.Shadow, to state.Standing) {
+	s.Standing, s.AppID, s.AppKey, s.Sent, s.Stored, s.Links, s.Marked = to, "", change.Value{}, nil, nil, nil, state.Unmarked
+}
+
 // removed ends a record's life in the app.
 func (u *unit) removed(r *rec, it *item) error {
 	s := r.sh
@@ -321,7 +325,7 @@ func (u *unit) removed(r *rec, it *item) error {
 	if id == "" {
 		id = it.appID
 	}
-	s.Standing, s.AppID, s.Sent, s.Stored, s.AppKey, s.Links = state.Removed, "", nil, nil, change.Value{}, nil
+	lose(s, state.Removed)
 	s.Applied, s.Time = it.want.EventID, u.now
 	r.dirtySh = true
 	if id != "" {
@@ -401,14 +405,15 @@ func (u *unit) refused(r *rec, it *item) error {
 		if unseen && r.pd != nil {
 			r.pd.Unknown, r.pd.RemovalSent = true, true
 		}
-	case unseen:
-		u.settleLater(r, w, w.EventID, w.Time)
-	case w.Unknown && w.Want == state.Put && r.sh.Standing == state.InApp && !r.sh.AppKey.IsNull():
-		// Which key the record has in the app is not known still: the next event of the row writes it.
-		if err := u.mayHave(r, r.sh.AppKey.Text()); err != nil {
+		if err := u.doubtKey(r, w); err != nil {
 			return err
 		}
-		r.sh.AppKey, r.dirtySh = change.Value{}, true
+	case unseen:
+		u.settleLater(r, w, w.EventID, w.Time)
+	default:
+		if err := u.doubtKey(r, w); err != nil {
+			return err
+		}
 	}
 	if newer || r.sh.Rejected {
 		u.ledger.Superseded++
@@ -439,31 +444,40 @@ func (u *unit) passOver(r *rec, older *state.Pending) {
 	}
 }
 
+// lateMost is how long a call that was not answered may still be carried out: its records are not looked up before, and no newer
+// state of them is sent, which could else be overtaken.
+const lateMost = 2 * time.Second
+
 // again puts an item back among the pending, or gives way to a newer one.
 func (u *unit) again(r *rec, it *item) int64 {
 	unknown := it.want.Unknown || it.state == unsure
 	removal := it.want.RemovalSent || it.state == unsure && it.want.Want.Removes()
+	var late int64
+	if it.state == unsure {
+		late = u.now + lateMost.Milliseconds()
+	}
 	if r.pd != nil {
 		u.ledger.Superseded++
 		if unknown && !r.pd.Unknown || removal {
 			r.pd.Unknown, r.pd.RemovalSent = unknown, removal
 		}
+		r.pd.Due = max(r.pd.Due, late)
 		u.passOver(r, it.want)
 		u.putPending(r, r.pd)
-		return 0
+		return r.pd.Due
 	}
 	if r.sh.Rejected && it.want.Want == state.Put && it.want.Over == state.Put && len(it.want.Event) > 0 {
 		// An event that came meanwhile was refused, and would have dropped this: its row may have lost the key. See giveUp.
 		u.ledger.Superseded++
 		if unknown {
 			older := *it.want
-			older.RemovalSent = removal
+			older.RemovalSent, older.Due = removal, late
 			u.settleLater(r, &older, it.want.EventID, it.want.Time)
 		}
 		return 0
 	}
 	w := *it.want
-	w.Unknown, w.RemovalSent, w.Due, w.Links = unknown, removal, 0, nil
+	w.Unknown, w.RemovalSent, w.Due, w.Links = unknown, removal, late, nil
 	if it.result.Err != nil {
 		w.Error = it.result.Err.Error()
 	}

@@ -139,10 +139,12 @@ func (u *unit) wasSet(r *rec, it *item) error {
 		s.Marked = state.MarkLeft
 	}
 	r.dirtySh = true
-	if !it.found.IsNull() {
-		if err := u.gaveUp(r, s.AppKey); err != nil {
+	if it.found.IsNull() {
+		if err := u.doubtKey(r, it.want); err != nil {
 			return err
 		}
+	} else if err := u.gaveUp(r, s.AppKey); err != nil {
+		return err
 	}
 	return u.rekind(r)
 }

@@ -154,6 +154,9 @@ func (u *unit) leave(r *rec, t *taken, action string, cause state.Cause) error {
 	}
 	if action == "ignore" || !inApp {
 		*count++
+		if err := u.doubtKey(r, r.pd); err != nil {
+			return err
+		}
 		u.dropPending(r)
 		if r.sh.Standing == state.New && r.fl == nil && !unknown {
 			return u.discard(r)
@@ -199,7 +202,7 @@ func (u *unit) removal(r *rec, id change.ID, at int64, action string, cause stat
 	switch {
 	case r.pd != nil:
 		// A new place in the order: an approval of what was seen does not cover it.
-		w.Unknown, w.RemovalSent = r.pd.Unknown, r.pd.RemovalSent
+		w.Unknown, w.RemovalSent, w.Due = r.pd.Unknown, r.pd.RemovalSent, u.notBefore(r.pd)
 		if w.Key.IsNull() {
 			w.Key = r.pd.Key
 		}
@@ -254,7 +257,7 @@ func (u *unit) want(r *rec, t *taken) error {
 	w.Queue = state.QueueOf(kind, lane, false)
 	if o := r.pd; o != nil {
 		u.supersede(r)
-		w.Unknown, w.RemovalSent, w.Over = o.Unknown, o.RemovalSent, o.Over
+		w.Unknown, w.RemovalSent, w.Over, w.Due = o.Unknown, o.RemovalSent, o.Over, u.notBefore(o)
 		if o.Want != state.Put {
 			w.Over = o.Want
 		}
@@ -272,6 +275,15 @@ func (u *unit) want(r *rec, t *taken) error {
 	*u.place(w.Queue)++
 	u.putPending(r, w)
 	return nil
+}
+
+// notBefore returns until when what takes a wanted state's place is not sent either, since a call that was not answered may still
+// be carried out; 0: there was none.
+func (u *unit) notBefore(w *state.Pending) int64 {
+	if w.Unknown {
+		return min(w.Due, u.now+lateMost.Milliseconds())
+	}
+	return 0
 }
 
 // differs tells whether the app has anything else than these, as far as the pipeline owns it.

@@ -30,6 +30,7 @@ const (
 	Partial         // half of the changes fail with a plain error, the rest are done
 	Refuse          // one change is refused with the whole batch: sink.BatchError without refs
 	Halted          // sink.Halt, nothing done
+	Late            // sink.Unknown, and done a second later
 )
 
 // Vendor is an app in memory. It keeps Key and Unique fields unique among the records that are
@@ -132,6 +133,17 @@ func (v *Vendor) Push(ctx context.Context, object string, action sink.Action, ch
 		return nil, sink.Halt(errors.New("token revoked"))
 	case Refuse:
 		return nil, &sink.BatchError{Code: "VALIDATION", Err: errors.New("something in the batch is wrong")}
+	}
+	if fault == Late {
+		go func() {
+			time.Sleep(time.Second)
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			for _, c := range changes {
+				v.apply(action, c)
+			}
+		}()
+		return nil, sink.Unknown(errors.New("gateway timeout"))
 	}
 	results := make([]sink.Result, len(changes))
 	for i, c := range changes {
