@@ -152,8 +152,9 @@ func (e *Engine) Forget(ctx context.Context, pipeline string, key []byte, erase 
 
 // purgeSoon purges as soon as no answer about the record is awaited.
 func (p *Pipeline) purgeSoon(ctx context.Context, key []byte, keep bool, done *Forgotten) (record int64, err error) {
-	for end := time.Now().Add(forgetPatience); ; {
-		record, busy, err := p.purge(ctx, key, keep, done)
+	begin := time.Now()
+	for end := begin.Add(forgetPatience); ; {
+		record, busy, err := p.purge(ctx, key, keep, time.Since(begin) < lateMost, done)
 		if err != nil {
 			return 0, fmt.Errorf("forget: %w", err)
 		}
@@ -171,8 +172,9 @@ func (p *Pipeline) purgeSoon(ctx context.Context, key []byte, keep bool, done *F
 	}
 }
 
-// purge removes all but the history, and returns the record's ID. keep: what the app has stays known.
-func (p *Pipeline) purge(ctx context.Context, key []byte, keep bool, done *Forgotten) (record int64, busy bool, err error) {
+// purge removes all but the history, and returns the record's ID. keep: what the app has stays known; late: a call that was not
+// answered may be carried out yet.
+func (p *Pipeline) purge(ctx context.Context, key []byte, keep, late bool, done *Forgotten) (record int64, busy bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range p.between.moves {
@@ -186,7 +188,7 @@ func (p *Pipeline) purge(ctx context.Context, key []byte, keep bool, done *Forgo
 		if err != nil {
 			return err
 		}
-		if r != nil && r.fl != nil {
+		if r != nil && (r.fl != nil || late && r.pd != nil && r.pd.Unknown && r.pd.Due > u.now) {
 			busy = true
 			return nil
 		}
