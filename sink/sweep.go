@@ -85,6 +85,9 @@ func (u *unit) sweepAway(r *rec, id change.ID, at int64, cause state.Cause) erro
 	action := r.owed(u.p.onDelete(cause == state.ByMove && len(u.p.forgotten) > 0))
 	if action == "ignore" {
 		u.supersede(r)
+		if err := u.doubtKey(r, r.pd); err != nil {
+			return err
+		}
 		u.dropPending(r)
 		return nil
 	}
