@@ -212,9 +212,19 @@ func (u *unit) linked(r *rec, it *item) (int64, error) {
 
 // tieAgain has associations tried again.
 func (u *unit) tieAgain(r *rec, it *item, left []change.Value, err error) (int64, error) {
+	var unknown *UnknownError
+	var late int64
+	if errors.As(err, &unknown) {
+		late = u.now + lateMost.Milliseconds()
+	}
 	if r.pd != nil {
 		u.alsoWants(r, left)
-		return 0, nil
+		if late > r.pd.Due {
+			w := *r.pd
+			w.Due = late
+			u.putPending(r, &w)
+		}
+		return r.pd.Due, nil
 	}
 	var reject *RejectError
 	var batch *BatchError
@@ -230,7 +240,7 @@ func (u *unit) tieAgain(r *rec, it *item, left []change.Value, err error) (int64
 	case err != nil:
 		w.Error = err.Error()
 		w.Attempts++
-		w.Due = u.now + backOff(w.Attempts).Milliseconds()
+		w.Due = max(late, u.now+backOff(w.Attempts).Milliseconds())
 		var retry *RetryError
 		if errors.As(err, &retry) {
 			w.Due = u.now + max(1, retry.After.Milliseconds())

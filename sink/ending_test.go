@@ -223,3 +223,32 @@ func TestRemovedRecordIsNotSet(t *testing.T) {
 		}
 	})
 }
+
+// A record got another key with no answer, and another one the key that it had. Its row is refused then: the record does not take
+// the key back.
+func TestRefusedRowGivesWay(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 2)
+		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
+			if call == 2 {
+				return sinktest.DropAfter
+			}
+			return sinktest.None
+		})
+		s.begin()
+		s.rekey(customer(1), row(3, "c1@x.test", "C", "pro", 2, 1))
+		s.rekey(customer(2), row(1, "c2@x.test", "C", "pro", 2, 2))
+		p.take(s, 100)
+		<-time.After(50 * time.Millisecond)
+		if live := v.Live(); live["3"] == nil || live["1"]["ident"] != "2" {
+			t.Fatalf("the app has %v", live)
+		}
+		s.begin()
+		s.update(row(3, "", "C", "pro", 3, 1))
+		p.take(s, 100)
+		<-time.After(10 * time.Second)
+		if l, live := p.ledger(), v.Live(); l.Pending != 0 || l.Rejected != 1 || len(live) != 2 || live["1"]["ident"] != "2" {
+			t.Errorf("ledger %+v, the app has %v", l, live)
+		}
+	})
+}

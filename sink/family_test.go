@@ -96,6 +96,8 @@ func (f *family) fault() sinktest.Fault {
 		return sinktest.Broken
 	case r < 28:
 		return sinktest.Partial
+	case r < 31:
+		return sinktest.Late
 	}
 	return sinktest.None
 }

@@ -228,7 +228,12 @@ func (d *dispatcher) passKeys(ctx context.Context, f *flight, l Limits) {
 	if !ok {
 		return
 	}
-	send(func(it *item) bool { return it.plan(f.p) }, func(it *item) {
+	send(func(it *item) bool {
+		if hollow(it.want) {
+			it.want.Key = change.Value{} // that it had before: another row's record has it
+		}
+		return it.plan(f.p)
+	}, func(it *item) {
 		var conflict *ConflictError
 		if it.state == refused && errors.As(it.result.Err, &conflict) && it.want.Attempts < conflictTries {
 			it.state = failed

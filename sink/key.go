@@ -206,12 +206,16 @@ func (u *unit) blocked(r *rec) (bool, error) {
 	w := r.pd
 	inApp := r.sh.Standing == state.InApp
 	ofKey := u.p.spec.Program.KeyOfKey()
-	if w.Want != state.Put || w.Key.IsNull() || inApp && r.sh.AppKey == w.Key || ofKey && u.left == 0 {
+	if w.Want != state.Put || w.Key.IsNull() || inApp && r.sh.AppKey == w.Key && !hollow(w) || ofKey && u.left == 0 {
 		return false, nil
 	}
 	holders, err := u.tx.LeavingByKey(u.p.id, w.Key.Text())
 	if err != nil {
 		return false, err
+	}
+	if hollow(w) && others(holders, r.sh.ID) { // its row has another key by now, or is refused: it gives way
+		w.Key = change.Value{}
+		return false, nil
 	}
 	blocked := false
 	for _, id := range holders {

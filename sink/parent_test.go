@@ -340,7 +340,7 @@ func TestListedChildIsAssociatedAsBefore(t *testing.T) {
 
 // A call for associations may fail in every way, and the process end at every step: they are made all the same.
 func TestAssociationsThroughFaultsAndCrashes(t *testing.T) {
-	faults := map[string]sinktest.Fault{"busy": sinktest.Busy, "drop": sinktest.Drop, "drop after": sinktest.DropAfter, "broken": sinktest.Broken, "partial": sinktest.Partial}
+	faults := map[string]sinktest.Fault{"busy": sinktest.Busy, "drop": sinktest.Drop, "drop after": sinktest.DropAfter, "late": sinktest.Late, "broken": sinktest.Broken, "partial": sinktest.Partial}
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			estates(t, nil, func(t *testing.T, e *estate) {

@@ -277,14 +277,9 @@ func (u *unit) want(r *rec, t *taken) error {
 	return nil
 }
 
-// notBefore returns until when what takes a wanted state's place is not sent either, since a call that was not answered may still
-// be carried out; 0: there was none.
-func (u *unit) notBefore(w *state.Pending) int64 {
-	if w.Unknown {
-		return min(w.Due, u.now+lateMost.Milliseconds())
-	}
-	return 0
-}
+// notBefore returns until when what takes a wanted state's place is not sent either: a call that was not answered, of the record
+// or of an association, may still be carried out.
+func (u *unit) notBefore(w *state.Pending) int64 { return min(w.Due, u.now+lateMost.Milliseconds()) }
 
 // differs tells whether the app has anything else than these, as far as the pipeline owns it.
 func (p *Pipeline) differs(s *state.Shadow, key change.Value, fields []change.Value) bool {

@@ -85,6 +85,24 @@ func (a *Account) Associate(ctx context.Context, all sink.Associations) ([]error
 	case Refuse:
 		return nil, &sink.BatchError{Code: "VALIDATION", Err: errors.New("something in the batch is wrong")}
 	}
+	if fault == Late {
+		go func() {
+			time.Sleep(time.Second)
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.apply(all, None)
+		}()
+		return nil, sink.Unknown(errors.New("gateway timeout"))
+	}
+	errs := a.apply(all, fault)
+	if fault == DropAfter {
+		return nil, sink.Unknown(errors.New("connection reset"))
+	}
+	return errs, nil
+}
+
+// apply does what can be done.
+func (a *Account) apply(all sink.Associations, fault Fault) []error {
 	errs := make([]error, len(all.Pairs))
 	for i, p := range all.Pairs {
 		l := link{all.From, p.From, all.To, p.To, all.Kind}
@@ -99,10 +117,7 @@ func (a *Account) Associate(ctx context.Context, all sink.Associations) ([]error
 			a.links[l] = struct{}{}
 		}
 	}
-	if fault == DropAfter {
-		return nil, sink.Unknown(errors.New("connection reset"))
-	}
-	return errs, nil
+	return errs
 }
 
 // Linked returns the associations of the records that are there, as "deals/1 contacts/2", sorted; a record that is not there
