@@ -252,3 +252,39 @@ func TestRefusedRowGivesWay(t *testing.T) {
 		}
 	})
 }
+
+// A record whose key is in doubt has what its row is to have refused: it may have that key since before all the same, and gives it
+// up when another row takes it.
+func TestKeyInDoubtIsGivenUp(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.OnLeave, s.SetOnLeave = "set", setTo("left") }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 2)
+		v.Poison = func(c sink.Change) bool {
+			return slices.ContainsFunc(c.Fields, func(f sink.Field) bool { return f.Value.Text() == "Poison" })
+		}
+		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
+			if call == 2 {
+				return sinktest.DropAfter
+			}
+			return sinktest.None
+		})
+		one := func(id int, name, plan string, ver int) change.Row { return row(id, "c1@x.test", name, plan, ver, 1) }
+		s.begin()
+		s.rekey(customer(1), one(3, "C", "pro", 2))
+		p.take(s, 100)
+		<-time.After(50 * time.Millisecond)
+		for _, r := range []change.Row{one(3, "C", "test", 3), one(3, "Poison", "pro", 4), one(3, "C", "test", 5)} {
+			s.begin()
+			s.update(r)
+			p.take(s, 100)
+			p.settle()
+		}
+		s.begin()
+		s.rekey(one(3, "C", "test", 5), one(4, "C", "test", 6))
+		s.rekey(customer(2), row(3, "c2@x.test", "C", "pro", 2, 2))
+		p.take(s, 100)
+		<-time.After(10 * time.Second)
+		if l, live := p.ledger(), v.Live(); l.Pending != 0 || l.Rejected != 0 || live["3"]["ident"] != "2" {
+			t.Errorf("ledger %+v, the app has %v", l, live)
+		}
+	})
+}

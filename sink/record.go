@@ -100,8 +100,8 @@ func (u *unit) settle(r *rec, it *item) (int64, error) {
 			return 0, err
 		}
 	}
-	if w := it.want; again.IsNull() && w.Want == state.Put && !w.Unknown && (it.state == todo || it.state == failed || it.state == refused) && (r.sh.Standing != state.InApp || r.sh.AppKey != w.Key) {
-		// Nothing was done with its key.
+	if w := it.want; again.IsNull() && w.Want == state.Put && !w.Unknown && (it.state == todo || it.state == failed || it.state == refused) && (r.sh.Standing != state.InApp || r.sh.AppKey != w.Key && !r.sh.AppKey.IsNull()) {
+		// Nothing was done with its key, and it is not one that the record may have since before: see doubtKey.
 		if err := u.forget(r, func(key string) bool { return key == w.Key.Text() }); err != nil {
 			return 0, err
 		}
