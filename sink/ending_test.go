@@ -288,3 +288,28 @@ func TestKeyInDoubtIsGivenUp(t *testing.T) {
 		}
 	})
 }
+
+// A create is under way when its row's next event is refused, and the process ends before it is sent: it is not sent afterwards.
+func TestKilledWhileNewerIsRefused(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.point = func(name string) {
+			if name == "dispatch.before_call" {
+				runtime.Goexit()
+			}
+		}
+		s.begin()
+		s.insert(customer(1))
+		p.take(s, 100)
+		<-time.After(50 * time.Millisecond)
+		s.begin()
+		s.update(row(1, "", "C", "pro", 2, 1))
+		p.take(s, 100)
+		p.point = nil
+		p.stop()
+		p.open()
+		p.settle()
+		if l, live := p.ledger(), v.Live(); l.Pending != 0 || l.Rejected != 1 || len(live) != 0 {
+			t.Errorf("ledger %+v, the app has %v", l, live)
+		}
+	})
+}

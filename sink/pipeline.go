@@ -256,6 +256,12 @@ func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
 				r.before = keyUnknown
 			}
 			w.Unknown, w.RemovalSent, w.Due = true, removal, u.now+lateMost.Milliseconds()
+			if r.outdates(w) {
+				u.ledger.Pending--
+				u.ledger.Superseded++
+				u.settleLater(r, w, w.EventID, w.Time)
+				continue
+			}
 			u.putPending(r, w)
 		}
 		return u.tx.DeleteIntent(p.id, in.ID)

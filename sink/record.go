@@ -444,6 +444,12 @@ func (u *unit) passOver(r *rec, older *state.Pending) {
 	}
 }
 
+// outdates tells whether an event that came while a wanted state was under way was refused, and would have dropped it: its row
+// may have lost the key. See giveUp.
+func (r *rec) outdates(w *state.Pending) bool {
+	return r.sh.Rejected && w.Want == state.Put && w.Over == state.Put && len(w.Event) > 0
+}
+
 // lateMost is how long a call that was not answered may still be carried out: its records are not looked up before, and no newer
 // state of them is sent, which could else be overtaken.
 const lateMost = 2 * time.Second
@@ -466,8 +472,7 @@ func (u *unit) again(r *rec, it *item) int64 {
 		u.putPending(r, r.pd)
 		return r.pd.Due
 	}
-	if r.sh.Rejected && it.want.Want == state.Put && it.want.Over == state.Put && len(it.want.Event) > 0 {
-		// An event that came meanwhile was refused, and would have dropped this: its row may have lost the key. See giveUp.
+	if r.outdates(it.want) {
 		u.ledger.Superseded++
 		if unknown {
 			older := *it.want
