@@ -272,3 +272,35 @@ func TestForgottenWhileKeysSwap(t *testing.T) {
 		}
 	})
 }
+
+// A change is not answered, its row goes to a forgotten key, and another row takes the key that it had and is deleted too, all before
+// it is known what became of the change: nothing stays of the first row.
+func TestRowGoesToAForgottenKeyUnanswered(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.OnDelete, s.SetOnDelete = "set", setTo("gone") }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 2)
+		p.forget(3, true)
+		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
+			if call == 2 {
+				return sinktest.DropAfter
+			}
+			return sinktest.None
+		})
+		s.begin()
+		s.update(row(1, "c1@x.test", "Changed", "pro", 2, 1))
+		p.take(s, 100)
+		<-time.After(50 * time.Millisecond)
+		s.begin()
+		s.rekey(row(1, "c1@x.test", "Changed", "pro", 2, 1), row(3, "c1@x.test", "Changed", "pro", 3, 1))
+		s.begin()
+		s.insert(row(1, "c9@x.test", "Other", "pro", 1, 9))
+		s.begin()
+		s.delete(row(1, "c9@x.test", "Other", "pro", 1, 9))
+		p.take(s, 100)
+		p.settle()
+		for _, have := range v.Live() {
+			if have["ident"] == "1" {
+				t.Errorf("the app has %v", have)
+			}
+		}
+	})
+}

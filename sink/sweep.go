@@ -82,7 +82,7 @@ func (u *unit) sweepAway(r *rec, id change.ID, at int64, cause state.Cause) erro
 		}
 		return nil
 	}
-	action := r.owed(u.p.onDelete(cause == state.ByMove && len(u.p.forgotten) > 0))
+	action := u.owed(r, u.p.onDelete(cause == state.ByMove && len(u.p.forgotten) > 0))
 	if action == "ignore" {
 		u.supersede(r)
 		if err := u.doubtKey(r, r.pd); err != nil {

@@ -147,7 +147,7 @@ func (u *unit) leave(r *rec, t *taken, action string, cause state.Cause) error {
 	u.supersede(r)
 	unknown := r.pd != nil && r.pd.Unknown
 	inApp := r.sh.Standing == state.InApp || r.fl != nil || unknown
-	action = r.owed(action)
+	action = u.owed(r, action)
 	if inApp && u.isSet(r, wantOf(action, cause)) {
 		*count++
 		return u.staySet(r)
@@ -172,12 +172,14 @@ func (u *unit) leave(r *rec, t *taken, action string, cause state.Cause) error {
 }
 
 // owed is what becomes of a record whose row has gone, or left, with this action. A removal that waits is not undone: its
-// row, or the one before under the same key, is gone from the app as it would be had the app answered by now.
-func (r *rec) owed(action string) string {
+// row, or the one before under the same key, is gone from the app as it would be had the app answered by now. That may have become
+// this row's record with a call that was not answered; where keys are forgotten it goes all the same, for the one before may be
+// that of a forgotten row.
+func (u *unit) owed(r *rec, action string) string {
 	switch {
 	case r.pd != nil && r.pd.Want.Removes():
 		return removalOf(r.pd.Want)
-	case r.pd != nil && r.pd.Over.Removes() && !r.pd.Unknown:
+	case r.pd != nil && r.pd.Over.Removes() && (!r.pd.Unknown || len(u.p.forgotten) > 0):
 		return removalOf(r.pd.Over)
 	case r.fl != nil && r.fl.want.Want.Removes():
 		return removalOf(r.fl.want.Want)
