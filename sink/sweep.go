@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"slices"
 
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/state"
@@ -14,8 +15,6 @@ const sweepSize = 500
 // snapshot did not find: those last seen below the truncate or the snapshot's begin.
 // It is done before the position moves past t, and doing it again changes nothing.
 func (p *Pipeline) sweep(ctx context.Context, part *partition, t *taken) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	bound, cause := t.id, state.ByTruncate
 	if t.marker != nil {
 		if part.pos.Snapshot == "" || part.pos.Snapshot != t.marker.Snapshot || t.marker.Partial {
@@ -23,29 +22,30 @@ func (p *Pipeline) sweep(ctx context.Context, part *partition, t *taken) error {
 		}
 		bound, cause = part.pos.Begin, state.BySweep
 	}
+	left := func(s *state.Shadow) bool {
+		return s.Partition == part.number && s.Key != nil && s.Seen.Compare(bound) < 0
+	}
+	ids, err := p.scan(ctx, left)
+	if err != nil {
+		return err
+	}
+	// All of them at once: the guard has to see them before the first is sent.
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if cause == state.ByTruncate && len(p.between.late) > 0 {
 		if err := p.update(ctx, "", "", func(u *unit) error { return u.dropLate(part.number) }); err != nil {
 			return err
 		}
 	}
-	for after, more := int64(0), true; more; {
+	for some := range slices.Chunk(ids, sweepSize) {
 		err := p.update(ctx, "sweep.before_commit", "sweep.after_commit", func(u *unit) error {
-			n := 0
-			if err := u.tx.ScanShadows(p.id, after, sweepSize, func(s *state.Shadow) error {
-				n++
-				after = s.ID
-				if s.Partition == part.number && s.Key != nil && s.Seen.Compare(bound) < 0 {
-					u.add(s)
+			if err := u.loadByID(some); err != nil {
+				return err
+			}
+			for _, r := range slices.Clone(u.order) {
+				if !left(r.sh) {
+					continue
 				}
-				return nil
-			}); err != nil {
-				return err
-			}
-			more = n == sweepSize
-			if err := u.loadPending(0); err != nil {
-				return err
-			}
-			for _, r := range u.order {
 				if err := u.sweepAway(r, t.id, t.time, cause); err != nil {
 					return err
 				}
@@ -58,6 +58,26 @@ func (p *Pipeline) sweep(ctx context.Context, part *partition, t *taken) error {
 	}
 	p.d.wake()
 	return nil
+}
+
+// scan returns the IDs of some of all records, with no lock held: it takes seconds for a million.
+func (p *Pipeline) scan(ctx context.Context, which func(*state.Shadow) bool) (ids []int64, err error) {
+	for after, more := int64(0), true; more; {
+		n := 0
+		if err := p.e.o.Store.View(ctx, func(tx state.Tx) error {
+			return tx.ScanShadows(p.id, after, sweepSize, func(s *state.Shadow) error {
+				n++
+				if after = s.ID; which(s) {
+					ids = append(ids, s.ID)
+				}
+				return nil
+			})
+		}); err != nil {
+			return nil, err
+		}
+		more = n == sweepSize
+	}
+	return ids, nil
 }
 
 // sweepAway makes a delete of a record that no event of its own deleted; that counts as an event.
