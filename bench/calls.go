@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"syscall"
 	"time"
 
@@ -27,25 +25,12 @@ type callCase struct {
 
 // calls runs the command with a CRM and counts the calls that many rows take, then those with edits looked for before
 // each write.
-func (s *suite) calls(ctx context.Context) (err error) {
+func (s *suite) calls(ctx context.Context) error {
 	s.note("calls: %d runs of %d contacts", s.runs, contacts)
-	d, err := newPostgres(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.drop(ctx)) }()
-	if err := d.exec(ctx, postgresTable); err != nil {
-		return err
-	}
-	crm, err := newCRM(ctx, simulator.Options{NoLimits: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, crm.server.Close()) }()
-	dir, err := os.MkdirTemp(s.dir, "calls-")
-	if err != nil {
-		return err
-	}
+	return s.withCRM(ctx, simulator.Options{NoLimits: true}, s.countCalls)
+}
+
+func (s *suite) countCalls(ctx context.Context, d *postgresDatabase, crm *crm, dir string) error {
 	const match = "  match { email = clean.email }\n"
 	run := func(pipeline string, each func(p *process, run int) error) error {
 		if err := writeProject(dir, "postgres", d.settings(), "public.bench", "hubspot", crm.settings(), "", match+pipeline); err != nil {
@@ -71,7 +56,7 @@ func (s *suite) calls(ctx context.Context) (err error) {
 		return err
 	}
 	const insert = `INSERT INTO public.bench SELECT n, 'customer' || n || '@example.com', 'Ada', 'Lovelace', 1, true, now(), gen_random_uuid(), 'x' FROM generate_series(%d, %d) n`
-	err = run("", func(p *process, n int) error {
+	err := run("", func(p *process, n int) error {
 		first := 2*n*contacts + 1
 		if err := count(fresh, p, contacts, insert, first, first+contacts-1); err != nil {
 			return err

@@ -22,25 +22,12 @@ import (
 const callsPerSecond = 9
 
 // delivery runs the command with a CRM: how late single commits are there.
-func (s *suite) delivery(ctx context.Context) (err error) {
+func (s *suite) delivery(ctx context.Context) error {
 	s.note("delivery: %d runs of %s, %d commits a second", s.runs, s.latency, callsPerSecond)
-	d, err := newPostgres(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.drop(ctx)) }()
-	if err := d.exec(ctx, postgresTable); err != nil {
-		return err
-	}
-	crm, err := newCRM(ctx, simulator.Options{NoLimits: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, crm.server.Close()) }()
-	dir, err := os.MkdirTemp(s.dir, "delivery-")
-	if err != nil {
-		return err
-	}
+	return s.withCRM(ctx, simulator.Options{NoLimits: true}, s.deliver)
+}
+
+func (s *suite) deliver(ctx context.Context, d *postgresDatabase, crm *crm, dir string) error {
 	if err := writeProject(dir, "postgres", d.settings(), "public.bench", "hubspot", crm.settings(), "", ""); err != nil {
 		return err
 	}
@@ -121,6 +108,29 @@ func (s *suite) singleCommits(ctx context.Context, d *postgresDatabase, crm *crm
 		return len(late) >= len(committed)*99/100
 	})
 	return late, err
+}
+
+// withCRM runs a benchmark with the load's empty table, a CRM and a folder for the project.
+func (s *suite) withCRM(ctx context.Context, o simulator.Options, run func(ctx context.Context, d *postgresDatabase, crm *crm, dir string) error) (err error) {
+	d, err := newPostgres(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.drop(ctx)) }()
+	if err := d.exec(ctx, postgresTable); err != nil {
+		return err
+	}
+	crm, err := newCRM(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, crm.server.Close()) }()
+	dir, err := os.MkdirTemp(s.dir, "crm-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	return run(ctx, d, crm, dir)
 }
 
 // crm is the simulator of HubSpot.

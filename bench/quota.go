@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -23,28 +21,15 @@ const settling = 20 * time.Second
 
 // quota measures an initial load into a CRM with its request limits: what share of the calls that are allowed it
 // makes, how many of them are refused, and how late changes of single rows are there meanwhile.
-func (s *suite) quota(ctx context.Context) (err error) {
+func (s *suite) quota(ctx context.Context) error {
 	s.note("quota: a load of %s rows, looked at for %s", number(backfillRows), s.latency)
-	d, err := newPostgres(ctx)
-	if err != nil {
+	return s.withCRM(ctx, simulator.Options{}, s.useQuota)
+}
+
+func (s *suite) useQuota(ctx context.Context, d *postgresDatabase, crm *crm, dir string) error {
+	if err := d.exec(ctx, contactRows(1, backfillRows)); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.drop(ctx)) }()
-	for _, sql := range []string{postgresTable, contactRows(1, backfillRows)} {
-		if err := d.exec(ctx, sql); err != nil {
-			return err
-		}
-	}
-	crm, err := newCRM(ctx, simulator.Options{})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, crm.server.Close()) }()
-	dir, err := os.MkdirTemp(s.dir, "quota-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
 	if err := writeProject(dir, "postgres", d.settings(), "public.bench", "hubspot", crm.settings(), "", ""); err != nil {
 		return err
 	}

@@ -215,7 +215,7 @@ func (u *unit) tieAgain(r *rec, it *item, left []change.Value, err error) (int64
 	var unknown *UnknownError
 	var late int64
 	if errors.As(err, &unknown) {
-		late = u.now + lateMost.Milliseconds()
+		late = u.late()
 	}
 	if r.pd != nil {
 		u.alsoWants(r, left)
@@ -243,7 +243,7 @@ func (u *unit) tieAgain(r *rec, it *item, left []change.Value, err error) (int64
 		w.Due = max(late, u.now+backOff(w.Attempts).Milliseconds())
 		var retry *RetryError
 		if errors.As(err, &retry) {
-			w.Due = u.now + max(1, retry.After.Milliseconds())
+			w.Due = max(late, u.now+max(1, retry.After.Milliseconds()))
 		}
 	}
 	u.ready(r, w)

@@ -193,12 +193,7 @@ func TestRefusedWhileAnOlderChangeFails(t *testing.T) {
 				<-time.After(time.Second)
 			}
 		}
-		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
-			if call == 1 {
-				return sinktest.Busy
-			}
-			return sinktest.None
-		})
+		v.SetFault(onCall(1, sinktest.Busy))
 		s.begin()
 		s.insert(customer(1))
 		p.take(s, 100)

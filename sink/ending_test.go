@@ -34,12 +34,7 @@ func (l *lastRead) Read(ctx context.Context, object, field string, values, field
 func TestProcessEndsAsItLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVendor()
-		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
-			if call == 1 {
-				return sinktest.DropAfter
-			}
-			return sinktest.None
-		})
+		v.SetFault(onCall(1, sinktest.DropAfter))
 		p, s := newPlant(t, v, 1, nil), newShop(1)
 		stopped := make(chan bool)
 		p.app = &lastRead{v, func() {
@@ -77,12 +72,7 @@ func TestCutCallIsCarriedOutLate(t *testing.T) {
 		for _, killed := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, killed %v", name, killed), func(t *testing.T) {
 				bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
-					v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
-						if call == 1 {
-							return sinktest.Late
-						}
-						return sinktest.None
-					})
+					v.SetFault(onCall(1, sinktest.Late))
 					p.point = func(name string) {
 						if calls, _ := v.Calls(); killed && calls == 1 && name == "dispatch.after_call" {
 							runtime.Goexit()
@@ -200,12 +190,7 @@ func TestRemovedRecordIsNotSet(t *testing.T) {
 			t.Fatalf("its row left, and the app has %v", live)
 		}
 		before, _ := v.Calls()
-		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
-			if call == before+1 {
-				return sinktest.DropAfter
-			}
-			return sinktest.None
-		})
+		v.SetFault(onCall(before+1, sinktest.DropAfter))
 		s.begin()
 		s.update(row(1, "c1@x.test", "C", "pro", 3, 2))
 		p.take(s, 100)
@@ -229,12 +214,7 @@ func TestRemovedRecordIsNotSet(t *testing.T) {
 func TestRefusedRowGivesWay(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 		p.fill(s, 2)
-		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
-			if call == 2 {
-				return sinktest.DropAfter
-			}
-			return sinktest.None
-		})
+		v.SetFault(onCall(2, sinktest.DropAfter))
 		s.begin()
 		s.rekey(customer(1), row(3, "c1@x.test", "C", "pro", 2, 1))
 		s.rekey(customer(2), row(1, "c2@x.test", "C", "pro", 2, 2))
@@ -261,12 +241,7 @@ func TestKeyInDoubtIsGivenUp(t *testing.T) {
 		v.Poison = func(c sink.Change) bool {
 			return slices.ContainsFunc(c.Fields, func(f sink.Field) bool { return f.Value.Text() == "Poison" })
 		}
-		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
-			if call == 2 {
-				return sinktest.DropAfter
-			}
-			return sinktest.None
-		})
+		v.SetFault(onCall(2, sinktest.DropAfter))
 		one := func(id int, name, plan string, ver int) change.Row { return row(id, "c1@x.test", name, plan, ver, 1) }
 		s.begin()
 		s.rekey(customer(1), one(3, "C", "pro", 2))

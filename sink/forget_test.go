@@ -279,12 +279,7 @@ func TestRowGoesToAForgottenKeyUnanswered(t *testing.T) {
 	bubble(t, func(s *sink.Spec) { s.OnDelete, s.SetOnDelete = "set", setTo("gone") }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 		p.fill(s, 2)
 		p.forget(3, true)
-		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
-			if call == 2 {
-				return sinktest.DropAfter
-			}
-			return sinktest.None
-		})
+		v.SetFault(onCall(2, sinktest.DropAfter))
 		s.begin()
 		s.update(row(1, "c1@x.test", "Changed", "pro", 2, 1))
 		p.take(s, 100)

@@ -91,6 +91,11 @@ func (u *unit) absent(r *rec, it *item) error {
 	return nil
 }
 
+// lose forgets what is known of the app's record, which is not there, or another's.
+func lose(s *state.Shadow, to state.Standing) {
+	s.Standing, s.AppID, s.AppKey, s.Sent, s.Stored, s.Links, s.Marked = to, "", change.Value{}, nil, nil, nil, state.Unmarked
+}
+
 // hollow tells whether a wanted state has no value to be written: see settleLater and holds.
 func hollow(w *state.Pending) bool {
 	return w.Want == state.Put && len(w.Event) == 0 && !slices.ContainsFunc(w.Fields, func(v change.Value) bool { return !v.IsUnchanged() })

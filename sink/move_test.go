@@ -128,12 +128,7 @@ func (p *plant) haveTheirOwn(ver int) {
 // row's record is the one that was sent with the key that the row had then.
 func TestUnansweredCreatesExchangeKeys(t *testing.T) {
 	bubble(t, func(s *sink.Spec) { s.Program = program{print: "1", byCode: true} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
-		v.SetFault(func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
-			if call == 1 {
-				return sinktest.DropAfter
-			}
-			return sinktest.None
-		})
+		v.SetFault(onCall(1, sinktest.DropAfter))
 		s.begin()
 		s.insert(coded(1, 2, 1))
 		s.insert(coded(2, 1, 1))

@@ -246,7 +246,7 @@ func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
 			if r.pd != nil {
 				u.ledger.Pending--
 				u.ledger.Superseded++
-				r.pd.Unknown, r.pd.RemovalSent, r.pd.Due = true, removal, u.now+lateMost.Milliseconds()
+				r.pd.Unknown, r.pd.RemovalSent, r.pd.Due = true, removal, u.late()
 				u.passOver(r, w)
 				u.putPending(r, r.pd)
 				continue
@@ -255,7 +255,7 @@ func (p *Pipeline) settle(ctx context.Context, in *state.Intent) error {
 			if w.Unknown {
 				r.before = keyUnknown
 			}
-			w.Unknown, w.RemovalSent, w.Due = true, removal, u.now+lateMost.Milliseconds()
+			w.Unknown, w.RemovalSent, w.Due = true, removal, u.late()
 			if r.outdates(w) {
 				u.ledger.Pending--
 				u.ledger.Superseded++

@@ -16,6 +16,16 @@ func newVendor() *sinktest.Vendor {
 	return v
 }
 
+// onCall fails one call, the first being 1.
+func onCall(n int, fault sinktest.Fault) func(int, sink.Action, []sink.Change) sinktest.Fault {
+	return func(call int, _ sink.Action, _ []sink.Change) sinktest.Fault {
+		if call == n {
+			return fault
+		}
+		return sinktest.None
+	}
+}
+
 func TestRowsBecomeRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVendor()

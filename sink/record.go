@@ -313,11 +313,6 @@ func setStored(all []state.Stored, f state.Stored) []state.Stored {
 	return append(all, f)
 }
 
-// lose forgets what is known of the app's record, which is not there, or another's.
-func lose(s *state.Shadow, to state.Standing) {
-	s.Standing, s.AppID, s.AppKey, s.Sent, s.Stored, s.Links, s.Marked = to, "", change.Value{}, nil, nil, nil, state.Unmarked
-}
-
 // removed ends a record's life in the app.
 func (u *unit) removed(r *rec, it *item) error {
 	s := r.sh
@@ -450,17 +445,13 @@ func (r *rec) outdates(w *state.Pending) bool {
 	return r.sh.Rejected && w.Want == state.Put && w.Over == state.Put && len(w.Event) > 0
 }
 
-// lateMost is how long a call that was not answered may still be carried out: its records are not looked up before, and no newer
-// state of them is sent, which could else be overtaken.
-const lateMost = 2 * time.Second
-
 // again puts an item back among the pending, or gives way to a newer one.
 func (u *unit) again(r *rec, it *item) int64 {
 	unknown := it.want.Unknown || it.state == unsure
 	removal := it.want.RemovalSent || it.state == unsure && it.want.Want.Removes()
 	var late int64
 	if it.state == unsure {
-		late = u.now + lateMost.Milliseconds()
+		late = u.late()
 	}
 	if r.pd != nil {
 		u.ledger.Superseded++

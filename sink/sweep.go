@@ -42,7 +42,7 @@ func (p *Pipeline) sweep(ctx context.Context, part *partition, t *taken) error {
 			if err := u.loadByID(some); err != nil {
 				return err
 			}
-			for _, r := range slices.Clone(u.order) {
+			for _, r := range u.order {
 				if !left(r.sh) {
 					continue
 				}

@@ -1,6 +1,8 @@
 package sink
 
 import (
+	"time"
+
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/state"
 )
@@ -279,9 +281,16 @@ func (u *unit) want(r *rec, t *taken) error {
 	return nil
 }
 
+// lateMost is how long a call that was not answered may still be carried out: its records are not looked up before, and no newer
+// state of them is sent, which could else be overtaken.
+const lateMost = 2 * time.Second
+
+// late returns when a call that was not answered just now is carried out if it is at all, Unix ms.
+func (u *unit) late() int64 { return u.now + lateMost.Milliseconds() }
+
 // notBefore returns until when what takes a wanted state's place is not sent either: a call that was not answered, of the record
 // or of an association, may still be carried out.
-func (u *unit) notBefore(w *state.Pending) int64 { return min(w.Due, u.now+lateMost.Milliseconds()) }
+func (u *unit) notBefore(w *state.Pending) int64 { return min(w.Due, u.late()) }
 
 // differs tells whether the app has anything else than these, as far as the pipeline owns it.
 func (p *Pipeline) differs(s *state.Shadow, key change.Value, fields []change.Value) bool {
