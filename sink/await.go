@@ -63,14 +63,7 @@ func (p *Pipeline) waitsFor(ctx context.Context) (all []ParentWait) {
 func (p *Pipeline) loading() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.partsMu.Lock()
-	defer p.partsMu.Unlock()
-	for _, part := range p.parts {
-		if part.pos.Snapshot != "" {
-			return true
-		}
-	}
-	return false
+	return p.anywhere(loading)
 }
 
 func (p *Pipeline) awaitSome(ctx context.Context, loading map[string]bool) (more bool, err error) {

@@ -165,6 +165,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		start(d.run)
 	}
 	for _, p := range e.order {
+		start(p.sweeper)
 		if p.spec.Rows != nil {
 			start(p.reselect)
 		}

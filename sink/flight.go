@@ -279,16 +279,7 @@ func (p *Pipeline) mayYield(it *item) bool {
 	if it.want.Attempts < conflictTries/2 {
 		return true
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.partsMu.Lock()
-	defer p.partsMu.Unlock()
-	for _, part := range p.parts {
-		if part.pos.Snapshot != "" {
-			return true
-		}
-	}
-	return false
+	return p.loading()
 }
 
 // ref names a change the same each time it is sent.

@@ -135,6 +135,25 @@ func (e *Engine) Guards() []GuardStop {
 	return all
 }
 
+// unknown counts what waits in a queue with Seq at most seq and may have been sent.
+func (u *unit) unknown(q state.Queue, seq int64) (n int64, err error) {
+	after, page := int64(0), sweepSize
+	for rows := page; rows == page; {
+		rows = 0
+		if err := u.tx.ScanPending(u.p.id, after, page, func(w *state.Pending) error {
+			rows++
+			after = w.Record
+			if w.Queue == q && w.Seq <= seq && w.Unknown {
+				n++
+			}
+			return nil
+		}); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
 // Approve lets through what a listed guard held back when it was listed, and nothing queued
 // or changed since. It returns how many that is.
 func (e *Engine) Approve(ctx context.Context, stop GuardStop) (int64, error) {
@@ -161,6 +180,12 @@ func (e *Engine) Approve(ctx context.Context, stop GuardStop) (int64, error) {
 	var total int64
 	err = p.update(ctx, "", "", func(u *unit) error {
 		for _, m := range moves {
+			var unknown int64
+			if m[0] == state.Guarded {
+				if unknown, err = u.unknown(m[0], stop.Seen); err != nil {
+					return err
+				}
+			}
 			n, err := u.tx.Requeue(p.id, m[0], m[1], stop.Seen)
 			if err != nil {
 				return err
@@ -172,7 +197,8 @@ func (e *Engine) Approve(ctx context.Context, stop GuardStop) (int64, error) {
 				u.ledger.Held -= n
 				u.ledger.Pending += n
 				u.ledger.Keys.Held -= n
-				u.ledger.Keys.Pending += n
+				u.ledger.Keys.Pending += n - unknown
+				u.ledger.Keys.Unknown += unknown
 			}
 		}
 		return nil

@@ -74,6 +74,9 @@ func (p *Pipeline) Assign(ctx context.Context, topic string, number int, generat
 	p.partsMu.Lock()
 	p.parts[number] = part
 	p.partsMu.Unlock()
+	if unsettled(&part.pos) {
+		p.ends()
+	}
 	return offset, nil
 }
 
@@ -250,14 +253,14 @@ func (p *Pipeline) evaluate(ctx context.Context, part *partition, t *taken, key,
 func (p *Pipeline) takeIn(ctx context.Context, part *partition, next int64) error {
 	rest := part.taken
 	for len(rest) > 0 {
-		// A truncate and a snapshot's end look at all keys, so what is before them goes first, and they go alone.
+		// A truncate looks at all keys, so what is before it goes first, and it goes alone.
 		n := 0
-		for n < len(rest) && !rest[n].sweeps() {
+		for n < len(rest) && !rest[n].truncates() {
 			n++
 		}
 		if n == 0 {
 			n = 1
-			if err := p.sweep(ctx, part, &rest[0]); err != nil {
+			if err := p.truncate(ctx, part, &rest[0]); err != nil {
 				return err
 			}
 		}
@@ -280,9 +283,7 @@ func (p *Pipeline) takeIn(ctx context.Context, part *partition, next int64) erro
 	return p.expireMoves(ctx)
 }
 
-func (t *taken) sweeps() bool {
-	return !t.skip && (t.op == change.Truncate || t.marker != nil && t.marker.Kind == change.SnapshotEnd)
-}
+func (t *taken) truncates() bool { return !t.skip && t.op == change.Truncate }
 
 func (p *Pipeline) takeSome(ctx context.Context, part *partition, some []taken, next int64) error {
 	claim := p.d.claim(ctx, p, len(some))
@@ -330,6 +331,9 @@ func (p *Pipeline) takeSome(ctx context.Context, part *partition, some []taken, 
 		return err
 	}
 	part.pos = to
+	if unsettled(&to) {
+		p.ends()
+	}
 	claim.release(claim.flights - len(flights))
 	p.d.launch(flights)
 	p.d.wake()

@@ -156,6 +156,9 @@ func (m *model) check() {
 		if (filtered || refused+lacking > 0) && m.p.spec.OnLeave == "set" && m.isSet(have, m.p.spec.SetOnLeave) {
 			continue // a row has its key that is filtered, or was and is refused since: the app has the state before
 		}
+		if ident, _ := strconv.Atoi(have["ident"]); m.lost[ident] && refused+lacking > 0 {
+			continue // another row came to its key before a snapshot did, and is refused
+		}
 		if !slices.ContainsFunc(slices.Collect(maps.Values(m.rows)), func(r *mrow) bool { return itoa(r.ident) == have["ident"] }) && (m.p.spec.OnDelete != "set" || !m.isSet(have, m.p.spec.SetOnDelete)) {
 			m.t.Errorf("the app has %v under %s, which the table has not", have, key)
 		}
@@ -171,9 +174,6 @@ func (m *model) check() {
 		m.t.Error(err)
 	}
 	if m.t.Failed() {
-		for _, line := range m.log {
-			m.t.Log(line)
-		}
 		m.t.Logf("ledger %+v", l)
 	}
 }

@@ -87,9 +87,18 @@ func (m *model) observe(action sink.Action, id string, fields map[string]string)
 	return nil
 }
 
-// ofEngine tells whether a failpoint is passed by the engine's own goroutines.
-func ofEngine(name string) bool {
-	return strings.HasPrefix(name, "dispatch.") || strings.HasPrefix(name, "reselect.")
+// ofEngine tells whether it is called in the engine's own goroutines.
+func ofEngine() bool {
+	pcs := make([]uintptr, 64)
+	for frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)]); ; {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, ".(*model).guarded") {
+			return false
+		}
+		if !more {
+			return true
+		}
+	}
 }
 
 func (m *model) failpoint(name string) {
@@ -98,12 +107,13 @@ func (m *model) failpoint(name string) {
 	if hit {
 		m.crash = 0
 	}
-	if hit && ofEngine(name) {
+	engine := hit && ofEngine()
+	if engine {
 		m.dead = true
 	}
 	m.mu.Unlock()
 	switch {
-	case hit && ofEngine(name):
+	case engine:
 		runtime.Goexit() // not the test's goroutine: what it was about to do is not done
 	case hit:
 		panic(errCrash{name})
@@ -143,6 +153,7 @@ func (m *model) settle() {
 		}
 		m.revive()
 		m.p.take(m.s, 50)
+		m.approve()
 		if m.purge && tries > 2 {
 			m.idle() // a move to a key that was forgotten between its halves
 		}

@@ -82,6 +82,16 @@ func (b *between) waiting() (n int64) {
 	return n
 }
 
+// lateBefore tells whether something was put off in a partition that came before an event.
+func (b *between) lateBefore(partition int, id change.ID) bool {
+	for _, all := range b.late {
+		if all[0].row.Partition == partition && all[0].t.id.Compare(id) < 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // keys is for reading, ownKeys for changing.
 func (u *unit) keys() *between {
 	if u.between != nil {

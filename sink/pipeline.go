@@ -73,6 +73,7 @@ type Pipeline struct {
 
 	parts   map[int]*partition
 	partsMu sync.Mutex
+	ended   chan struct{} // a snapshot has ended in a partition: see sweeper
 	// expiredBy says what the quarantine's bounds made drop last, at expiredAt.
 	expiredBy string
 	expiredAt time.Time
@@ -99,7 +100,7 @@ func newPipeline(e *Engine, d *dispatcher, spec Spec) *Pipeline {
 	}
 	return &Pipeline{
 		e: e, d: d, spec: spec, fields: spec.Program.Fields(), whole: d.app.Limits(spec.Object).Whole, print: spec.Program.Fingerprint(),
-		between: newBetween(), inflight: map[int64]*item{}, adopting: map[string]int64{}, forgotten: map[[32]byte]struct{}{}, rereads: map[int64]reread{}, noted: map[int64]string{}, lack: make(chan struct{}, 1), parts: map[int]*partition{},
+		between: newBetween(), inflight: map[int64]*item{}, adopting: map[string]int64{}, forgotten: map[[32]byte]struct{}{}, rereads: map[int64]reread{}, noted: map[int64]string{}, lack: make(chan struct{}, 1), ended: make(chan struct{}, 1), parts: map[int]*partition{},
 	}
 }
 

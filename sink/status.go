@@ -194,7 +194,7 @@ func (p *Pipeline) guarded() int64 {
 
 // Progress says how far a pipeline is from a goal.
 type Progress struct {
-	TakenIn bool  // all partitions are at the goal
+	TakenIn bool  // all partitions are at the goal, and what ended snapshots did not find is known
 	Waiting int64 // wanted states that can be sent and are not answered
 	Paused  bool  // by a person: what waits is accounted for
 	// What waits for a person or another event: it is accounted for, and does not keep a pipeline from being caught up.
@@ -220,6 +220,7 @@ func (e *Engine) Progress(pipeline string, goal map[int]int64) (Progress, error)
 			g.TakenIn = false
 		}
 	}
+	g.TakenIn = g.TakenIn && !p.anywhere(unsettled)
 	g.Waiting = p.ledger.Pending - (g.Guarded - p.queued[state.Guarded])
 	rereads, err := p.reselecting(context.Background())
 	if err != nil {

@@ -2,7 +2,10 @@ package sink
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/penstock-cdc/penstock/change"
 	"github.com/penstock-cdc/penstock/state"
@@ -11,42 +14,130 @@ import (
 // sweepSize is how many records one transaction of a sweep looks at.
 const sweepSize = 500
 
-// sweep makes deletes of the keys of a partition that a truncate took, or that a
-// snapshot did not find: those last seen below the truncate or the snapshot's begin.
-// It is done before the position moves past t, and doing it again changes nothing.
-func (p *Pipeline) sweep(ctx context.Context, part *partition, t *taken) error {
-	bound, cause := t.id, state.ByTruncate
-	if t.marker != nil {
-		if part.pos.Snapshot == "" || part.pos.Snapshot != t.marker.Snapshot || t.marker.Partial {
-			return nil
-		}
-		bound, cause = part.pos.Begin, state.BySweep
-	}
-	left := func(s *state.Shadow) bool {
-		return s.Partition == part.number && s.Key != nil && s.Seen.Compare(bound) < 0
-	}
-	ids, err := p.scan(ctx, left)
+// settleEvery is how long a snapshot that can't be settled yet is left alone.
+const settleEvery = 200 * time.Millisecond
+
+// A truncate, and a snapshot that has ended, make deletes of a partition's keys: of those last seen below the truncate or the
+// snapshot's begin. All records are looked through for them, with no lock held; doing it again changes nothing. That of a
+// truncate is done before the position moves past it, that of a snapshot beside what is taken in after it: whatever comes for
+// a key shows that its row is there.
+
+// truncate makes the deletes of a truncate.
+func (p *Pipeline) truncate(ctx context.Context, part *partition, t *taken) error {
+	ids, err := p.scan(ctx, part.unseen(t.id))
 	if err != nil {
 		return err
 	}
-	// All of them at once: the guard has to see them before the first is sent.
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if cause == state.ByTruncate && len(p.between.late) > 0 {
+	if len(p.between.late) > 0 {
 		if err := p.update(ctx, "", "", func(u *unit) error { return u.dropLate(part.number) }); err != nil {
 			return err
 		}
 	}
+	return p.sweep(ctx, ids, part.unseen(t.id), t.id, t.time, state.ByTruncate)
+}
+
+// sweeper makes the deletes of snapshots that have ended, until ctx ends.
+func (p *Pipeline) sweeper(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.ended:
+		}
+		p.partsMu.Lock()
+		parts := slices.Collect(maps.Values(p.parts))
+		p.partsMu.Unlock()
+		for _, part := range parts {
+			done, err := p.settleSnapshot(ctx, part)
+			if err != nil && ctx.Err() == nil {
+				return fmt.Errorf("look for what a snapshot of pipeline %s did not find: %w", p.spec.Name, err)
+			}
+			if !done {
+				time.AfterFunc(settleEvery, p.ends)
+			}
+		}
+	}
+}
+
+// ends has the sweeper look for snapshots that have ended.
+func (p *Pipeline) ends() {
+	select {
+	case p.ended <- struct{}{}:
+	default:
+	}
+}
+
+// settleSnapshot makes the deletes of a snapshot that has ended in a partition, if there is one, and tells whether it is done with.
+// It is not while events that came before the end are put off: they tell of rows that are there.
+func (p *Pipeline) settleSnapshot(ctx context.Context, part *partition) (done bool, err error) {
+	p.mu.Lock()
+	bound, end := part.pos.Unseen, part.pos.End
+	late := p.between.lateBefore(part.number, end)
+	p.mu.Unlock()
+	if end.IsZero() || late {
+		return end.IsZero(), nil
+	}
+	ids, err := p.scan(ctx, part.unseen(bound))
+	if err != nil {
+		return false, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.partition(part.number) != part || part.pos.End != end {
+		return part.pos.End.IsZero(), nil // assigned anew; truncated; another one has ended, which finds what this one would have
+	}
+	if err := p.sweep(ctx, ids, part.unseen(bound), end, time.Now().UnixMilli(), state.BySweep); err != nil {
+		return false, err
+	}
+	to := part.pos
+	to.Unseen, to.End, to.Generation = change.ID{}, change.ID{}, part.generation
+	if err := p.e.o.Store.Update(ctx, func(tx state.Tx) error { return tx.Advance(p.id, &part.pos, &to) }); err != nil {
+		return false, err
+	}
+	// One by one: LastID and Offset are read by intake with no lock held.
+	part.pos.Unseen, part.pos.End = change.ID{}, change.ID{}
+	p.d.wake()
+	return true, nil
+}
+
+// unsettled tells whether it is not known yet what a snapshot that has ended did not find, loading whether one goes on or is that.
+func unsettled(pos *state.Position) bool { return !pos.End.IsZero() }
+func loading(pos *state.Position) bool   { return pos.Snapshot != "" || unsettled(pos) }
+
+// anywhere tells whether something is so in a partition; the caller holds mu.
+func (p *Pipeline) anywhere(is func(*state.Position) bool) bool {
+	p.partsMu.Lock()
+	defer p.partsMu.Unlock()
+	for _, part := range p.parts {
+		if is(&part.pos) {
+			return true
+		}
+	}
+	return false
+}
+
+// unseen tells of records whether they are a partition's and were last seen below an event.
+func (part *partition) unseen(below change.ID) func(*state.Shadow) bool {
+	return func(s *state.Shadow) bool {
+		return s.Partition == part.number && s.Key != nil && s.Seen.Compare(below) < 0
+	}
+}
+
+// sweep makes the deletes of those records that are unseen still, all at once: the guard has to see them before the first is sent.
+// The caller holds mu.
+func (p *Pipeline) sweep(ctx context.Context, ids []int64, unseen func(*state.Shadow) bool, id change.ID, at int64, cause state.Cause) error {
 	for some := range slices.Chunk(ids, sweepSize) {
 		err := p.update(ctx, "sweep.before_commit", "sweep.after_commit", func(u *unit) error {
 			if err := u.loadByID(some); err != nil {
 				return err
 			}
 			for _, r := range u.order {
-				if !left(r.sh) {
+				if !unseen(r.sh) {
 					continue
 				}
-				if err := u.sweepAway(r, t.id, t.time, cause); err != nil {
+				if err := u.sweepAway(r, id, at, cause); err != nil {
 					return err
 				}
 			}

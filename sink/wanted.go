@@ -18,6 +18,9 @@ func (u *unit) take(part *partition, pos *state.Position, t *taken) error {
 		case change.SnapshotBegin:
 			pos.Snapshot, pos.Begin = t.marker.Snapshot, t.id
 		case change.SnapshotEnd, change.SnapshotAbort:
+			if t.marker.Kind == change.SnapshotEnd && pos.Snapshot != "" && pos.Snapshot == t.marker.Snapshot && !t.marker.Partial {
+				pos.Unseen, pos.End = pos.Begin, t.id // see sweeper
+			}
 			pos.Snapshot, pos.Begin = "", change.ID{}
 		}
 		return nil
@@ -25,6 +28,7 @@ func (u *unit) take(part *partition, pos *state.Position, t *taken) error {
 	u.ledger.Taken++
 	if t.op == change.Truncate {
 		u.ledger.Applied++ // its deletes are events of their own
+		pos.Unseen, pos.End = change.ID{}, change.ID{}
 		return nil
 	}
 	if t.key == nil {
@@ -37,7 +41,7 @@ func (u *unit) take(part *partition, pos *state.Position, t *taken) error {
 		u.ledger.Filtered++
 		return err
 	}
-	u.snapshot = pos.Snapshot != ""
+	u.snapshot = loading(pos)
 	return u.turn(part.number, t, false)
 }
 

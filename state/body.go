@@ -215,6 +215,10 @@ func (w *writer) position(pipeline int64, p *Position) []byte {
 	w.text(p.Snapshot)
 	w.id(p.Begin)
 	w.int(p.Offset)
+	if !p.End.IsZero() {
+		w.id(p.Unseen)
+		w.id(p.End)
+	}
 	return w.seal(pipeline, []byte(p.Topic))
 }
 
@@ -226,7 +230,11 @@ func readPosition(pipeline int64, p *Position, row []byte) bool {
 	p.LastID = r.id()
 	p.Snapshot = r.text()
 	p.Begin = r.id()
-	return p.Offset == r.int() && r.ok()
+	offset := r.int()
+	if r.s != "" {
+		p.Unseen, p.End = r.id(), r.id()
+	}
+	return p.Offset == offset && r.ok()
 }
 
 func (w *writer) move(m *Move) []byte {

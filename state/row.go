@@ -46,6 +46,9 @@ type Position struct {
 	// ID of its begin marker.
 	Snapshot string
 	Begin    change.ID
+	// What was last seen below Unseen is gone as of End, which a snapshot has found that ended there; zero for none, or once it is known
+	// what that is.
+	Unseen, End change.ID
 }
 
 // Standing is what is known of the app's side of a record.

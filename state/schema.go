@@ -2,7 +2,7 @@ package state
 
 // schemaVersion is kept in the file's user_version; application in its application_id ("pnst").
 const (
-	schemaVersion = 8
+	schemaVersion = 9
 	application   = 0x706e7374
 )
 
@@ -48,4 +48,6 @@ CREATE INDEX reference_key ON reference (parent, key);
 CREATE INDEX reference_due ON reference (pipeline, due) WHERE due IS NOT NULL;
 `, `
 -- Wanted states may say since when they wait for their key.
+`, `
+-- Positions may say that what a snapshot did not find is looked for.
 `}

@@ -240,13 +240,20 @@ func positions(t *testing.T, open func(*testing.T) state.Store) {
 			t.Errorf("%s: got %v, want ErrStale", name, err)
 		}
 	}
-	update(t, s, "positions", func(tx state.Tx, id int64) error {
-		got, err := tx.Position(id, "t", 2)
-		if diff := cmp.Diff(*at(20, 2), got); diff != "" {
-			t.Error(diff)
-		}
-		return err
-	})
+	swept := at(20, 2)
+	swept.Snapshot, swept.Begin, swept.Unseen, swept.End = "2", change.NewID(1, 15, 0, 0), change.NewID(1, 8, 0, 0), change.NewID(1, 12, 0, 0)
+	for _, want := range []*state.Position{at(20, 2), swept} {
+		update(t, s, "positions", func(tx state.Tx, id int64) error {
+			if err := tx.Advance(id, at(20, 2), want); err != nil {
+				return err
+			}
+			got, err := tx.Position(id, "t", 2)
+			if diff := cmp.Diff(*want, got); diff != "" {
+				t.Error(diff)
+			}
+			return err
+		})
+	}
 }
 
 func queues(t *testing.T, open func(*testing.T) state.Store) {

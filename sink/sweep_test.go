@@ -1,0 +1,115 @@
+package sink_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/penstock-cdc/penstock/change"
+	"github.com/penstock-cdc/penstock/sink"
+	"github.com/penstock-cdc/penstock/sink/sinktest"
+)
+
+// All keys move on while their table is loaded, and one partition is at the end of the load before the others have begun: what its keys
+// have become is not known there yet.
+func TestSnapshotEndsAsKeysMove(t *testing.T) {
+	const rows, partitions = 12, 6
+	for first := range partitions {
+		t.Run(fmt.Sprintf("partition %d first", first), func(t *testing.T) {
+			bubbleOf(t, partitions, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+				p.fill(s, rows)
+				before := v.Live()
+				s.marker(change.SnapshotBegin, "1")
+				s.begin()
+				moved := func(id int) change.Row { return row(id+1, "c"+itoa(id)+"@x.test", "C", "pro", 2, id) }
+				for id := 1; id < rows; id++ { // the last one is gone
+					s.rekey(customer(id), moved(id))
+				}
+				s.begin()
+				for id := 1; id < rows; id++ {
+					s.read(moved(id), id)
+				}
+				s.marker(change.SnapshotEnd, "1")
+				if err := p.engine.Pipeline("crm").Take(t.Context(), customers.Topic, first, s.parts[first][p.next[first]:]); err != nil {
+					t.Fatal(err)
+				}
+				p.next[first] = int64(len(s.parts[first]))
+				<-time.After(time.Minute)
+				p.take(s, 100)
+				p.settle()
+				live := v.Live()
+				for id := 1; id < rows; id++ {
+					if was, is := before[itoa(id)], live[itoa(id+1)]; is["id"] != was["id"] || is["ident"] != itoa(id) {
+						t.Errorf("row %d: record %v became %v", id, was, is)
+					}
+				}
+				if len(live) != rows-1 {
+					t.Errorf("the app has %d records, want %d", len(live), rows-1)
+				}
+			})
+		})
+	}
+}
+
+// What a snapshot did not find is looked for again by the next process.
+func TestEndOfASnapshotIsNotForgotten(t *testing.T) {
+	for _, point := range []string{"sweep.before_commit", "sweep.after_commit"} {
+		t.Run(point, func(t *testing.T) {
+			bubble(t, func(s *sink.Spec) { s.Guard.Deletes = sink.Quota{Share: -1, Count: -1} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+				p.fill(s, 1200) // more than one transaction of a sweep
+				p.point = func(name string) {
+					if name == point {
+						runtime.Goexit()
+					}
+				}
+				s.marker(change.SnapshotBegin, "1")
+				s.begin()
+				s.read(customer(7), 7)
+				s.marker(change.SnapshotEnd, "1")
+				s.begin()
+				s.insert(customer(1201))
+				s.insert(customer(3)) // its row is there again
+				p.take(s, 100)
+				<-time.After(time.Minute)
+				if g, err := p.engine.Progress("crm", nil); err != nil || g.CaughtUp() {
+					t.Errorf("it says %+v, %v before it knows what is gone", g, err)
+				}
+				p.stop()
+				p.point = nil
+				p.open()
+				p.settle()
+				if live := v.Live(); len(live) != 3 || live["7"] == nil || live["1201"] == nil || live["3"] == nil {
+					t.Errorf("the app has %d records, want 3", len(live))
+				}
+			})
+		})
+	}
+}
+
+// The answer to a change is lost, and the table is emptied before it is known whether the app has it.
+func TestApprovedTruncateOfWhatMayHaveBeenSent(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 2)
+		v.Fault = func(int, sink.Action, []sink.Change) sinktest.Fault { return sinktest.DropAfter }
+		s.begin()
+		s.update(row(1, "c1@x.test", "New", "pro", 2, 1))
+		p.take(s, 100)
+		<-time.After(100 * time.Millisecond)
+		v.Fault = nil
+		s.truncate()
+		p.take(s, 100)
+		for _, stop := range p.engine.Guards() {
+			if _, err := p.engine.Approve(t.Context(), stop); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.engine.Recount(t.Context(), "crm"); err != nil {
+			t.Error(err)
+		}
+		p.settle()
+		if live := v.Live(); len(live) != 0 {
+			t.Errorf("the app has %v", live)
+		}
+	})
+}
