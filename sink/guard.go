@@ -43,8 +43,11 @@ func (g Guard) Foresee(k state.Kind, n, inApp int64, kept state.Guard, now int64
 }
 
 // lets tells whether the guard lets a kind's unapproved queue out; more are about to be queued. What is
-// queued counts: when all of it would not fit, none goes.
+// queued counts: when all of it would not fit, none goes. Nor does a delete while there is no telling how many there are.
 func (u *unit) lets(k state.Kind, more int64) bool {
+	if k == state.Delete && u.p.sweeping() {
+		return false
+	}
 	limit := u.limit(k)
 	g := &u.guards[k]
 	if limit < 0 {

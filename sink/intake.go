@@ -71,10 +71,11 @@ func (p *Pipeline) Assign(ctx context.Context, topic string, number int, generat
 	if err != nil {
 		return 0, err
 	}
+	part.sweeping = unsettled(&part.pos) // some of its deletes may have been made
 	p.partsMu.Lock()
 	p.parts[number] = part
 	p.partsMu.Unlock()
-	if unsettled(&part.pos) {
+	if part.sweeping {
 		p.ends()
 	}
 	return offset, nil

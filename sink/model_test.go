@@ -29,6 +29,7 @@ type mrow struct {
 	left              bool // a filtered event may have had a name that the app was not given
 	lacks             bool // and one that passed left it out: only the database has it
 	dark              bool // no event told of it yet
+	unread            bool // no event told of all that it is
 }
 
 // hidden tells whether nothing is kept of the row: that it has its key yet can't be known (see move.go).
@@ -44,7 +45,7 @@ func (r *mrow) row() change.Row {
 func (m *model) image(was mrow, r *mrow) change.Row {
 	vs := r.row()
 	r.dark = false
-	if r.lacks, r.left = was.lacks, was.left; m.toast && was.name == r.name && m.rnd.IntN(2) == 0 {
+	if r.lacks, r.left = was.lacks, was.left || was.dark; m.toast && was.name == r.name && m.rnd.IntN(2) == 0 {
 		vs[2] = change.Of(change.Unchanged, "")
 		r.left = r.left || r.plan == "test"
 		r.lacks = r.lacks || r.left && r.plan != "test"

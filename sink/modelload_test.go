@@ -57,12 +57,21 @@ func (m *model) readSome(n int) {
 	m.s.begin()
 	for i, id := range l.left[:n] {
 		if r := m.rows[id]; r != nil {
-			r.lacks, r.left, r.dark = false, r.plan == "test", false
+			r.lacks, r.left, r.dark, r.unread = false, r.plan == "test", false, false
 			m.s.read(r.row(), i)
 			m.logf("read %+v", *r)
 		}
 	}
 	if l.left = l.left[n:]; len(l.left) > 0 {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.rows)) { // those that went to another key meanwhile
+		if m.rows[id].unread {
+			l.left = append(l.left, id)
+		}
+	}
+	if len(l.left) > 0 {
+		m.readSome(len(l.left))
 		return
 	}
 	m.s.begin()
@@ -92,7 +101,7 @@ func (m *model) unseen() {
 		switch k := m.rnd.IntN(10); {
 		case r == nil:
 			m.rows[id] = m.made(id)
-			m.rows[id].dark = true
+			m.rows[id].dark, m.rows[id].unread = true, true
 			m.logf("unseen: insert %+v", *m.rows[id])
 		case k < 4:
 			delete(m.rows, id)
@@ -101,11 +110,12 @@ func (m *model) unseen() {
 		case k < 6 && m.byCode && other != nil && other != r:
 			r.ver++
 			other.ver++
+			r.unread, other.unread = true, true
 			r.code, other.code = other.code, r.code
 			m.logf("unseen: exchange codes of %+v and %+v", *r, *other)
 		default:
 			r.ver++
-			r.dark = r.hidden()
+			r.dark, r.unread = r.hidden(), true
 			r.name, r.plan, r.email = "n"+itoa(m.rnd.IntN(3)), m.plan(), m.email(r)
 			m.logf("unseen: update %+v", *r)
 		}

@@ -85,6 +85,7 @@ type partition struct {
 	number     int
 	generation int64
 	pos        state.Position
+	sweeping   bool // with pos.End: some of the snapshot's deletes may have been made; the pipeline's mu's
 	worker     Worker
 	decoder    *change.Decoder
 	made       Made

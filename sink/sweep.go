@@ -3,7 +3,6 @@ package sink
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -14,28 +13,54 @@ import (
 // sweepSize is how many records one transaction of a sweep looks at.
 const sweepSize = 500
 
-// settleEvery is how long a snapshot that can't be settled yet is left alone.
-const settleEvery = 200 * time.Millisecond
+// endEvery is how long a snapshot whose deletes can't be made yet is left alone.
+const endEvery = 200 * time.Millisecond
 
 // A truncate, and a snapshot that has ended, make deletes of a partition's keys: of those last seen below the truncate or the
 // snapshot's begin. All records are looked through for them, with no lock held; doing it again changes nothing. That of a
 // truncate is done before the position moves past it, that of a snapshot beside what is taken in after it: whatever comes for
 // a key shows that its row is there.
 
-// truncate makes the deletes of a truncate.
+// unseen are records of a partition that an event shows to be gone, unless it is seen that they are there.
+type unseen struct {
+	part  *partition
+	below change.ID // they were last seen below this one
+	id    change.ID // of the event
+	time  int64     // its, Unix ms
+	cause state.Cause
+	ids   []int64
+}
+
+func (g *unseen) is(s *state.Shadow) bool {
+	return s.Partition == g.part.number && s.Key != nil && s.Seen.Compare(g.below) < 0
+}
+
+// stands tells whether an event still shows what it did: its partition is not assigned anew, nor was its snapshot's table truncated
+// since, or another snapshot has ended, which finds what this one would have. The caller holds mu.
+func (p *Pipeline) stands(g *unseen) bool {
+	return p.partition(g.part.number) == g.part && (g.cause == state.ByTruncate || g.part.pos.End == g.id)
+}
+
+// truncate makes the deletes of a truncate. A guard holds them all.
 func (p *Pipeline) truncate(ctx context.Context, part *partition, t *taken) error {
-	ids, err := p.scan(ctx, part.unseen(t.id))
-	if err != nil {
+	g := &unseen{part: part, below: t.id, id: t.id, time: t.time, cause: state.ByTruncate}
+	if err := p.find(ctx, g); err != nil {
 		return err
 	}
+	if err := p.dropLate(ctx, part); err != nil {
+		return err
+	}
+	_, err := p.sweep(ctx, g)
+	return err
+}
+
+func (p *Pipeline) dropLate(ctx context.Context, part *partition) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.between.late) > 0 {
-		if err := p.update(ctx, "", "", func(u *unit) error { return u.dropLate(part.number) }); err != nil {
-			return err
-		}
+	if len(p.between.late) == 0 {
+		return nil
 	}
-	return p.sweep(ctx, ids, part.unseen(t.id), t.id, t.time, state.ByTruncate)
+	return p.update(ctx, "", "", func(u *unit) error { return u.dropLate(part.number) })
 }
 
 // sweeper makes the deletes of snapshots that have ended, until ctx ends.
@@ -46,17 +71,12 @@ func (p *Pipeline) sweeper(ctx context.Context) error {
 			return nil
 		case <-p.ended:
 		}
-		p.partsMu.Lock()
-		parts := slices.Collect(maps.Values(p.parts))
-		p.partsMu.Unlock()
-		for _, part := range parts {
-			done, err := p.settleSnapshot(ctx, part)
-			if err != nil && ctx.Err() == nil {
-				return fmt.Errorf("look for what a snapshot of pipeline %s did not find: %w", p.spec.Name, err)
-			}
-			if !done {
-				time.AfterFunc(settleEvery, p.ends)
-			}
+		done, err := p.endSnapshots(ctx)
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("look for what a snapshot of pipeline %s did not find: %w", p.spec.Name, err)
+		}
+		if !done {
+			time.AfterFunc(endEvery, p.ends)
 		}
 	}
 }
@@ -69,37 +89,68 @@ func (p *Pipeline) ends() {
 	}
 }
 
-// settleSnapshot makes the deletes of a snapshot that has ended in a partition, if there is one, and tells whether it is done with.
-// It is not while events that came before the end are put off: they tell of rows that are there.
-func (p *Pipeline) settleSnapshot(ctx context.Context, part *partition) (done bool, err error) {
-	p.mu.Lock()
-	bound, end := part.pos.Unseen, part.pos.End
-	late := p.between.lateBefore(part.number, end)
-	p.mu.Unlock()
-	if end.IsZero() || late {
-		return end.IsZero(), nil
+// endSnapshots makes the deletes of snapshots that have ended, and tells whether that is all of them. One has to wait while events
+// that came before its end are put off: they tell of rows that are there.
+func (p *Pipeline) endSnapshots(ctx context.Context) (done bool, err error) {
+	ended, done := p.toEnd()
+	if len(ended) == 0 {
+		return done, nil
 	}
-	ids, err := p.scan(ctx, part.unseen(bound))
-	if err != nil {
+	if err := p.find(ctx, ended...); err != nil {
 		return false, err
 	}
+	for _, g := range ended {
+		n, err := p.sweep(ctx, g)
+		if err != nil {
+			return false, err
+		}
+		if err := p.endSnapshot(ctx, g); err != nil {
+			return false, err
+		}
+		if n > 0 {
+			p.e.log.Info("rows that a snapshot did not find are gone", "pipeline", p.spec.Name, "partition", g.part.number, "rows", n)
+		}
+	}
+	return done, nil
+}
+
+// toEnd returns the snapshots that have ended, and whether none of them has to wait.
+func (p *Pipeline) toEnd() (all []*unseen, done bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.partition(part.number) != part || part.pos.End != end {
-		return part.pos.End.IsZero(), nil // assigned anew; truncated; another one has ended, which finds what this one would have
+	p.partsMu.Lock()
+	defer p.partsMu.Unlock()
+	done = true
+	for _, part := range p.parts {
+		switch pos := &part.pos; {
+		case !unsettled(pos):
+		case p.between.lateBefore(part.number, pos.End):
+			done = false
+		default:
+			all = append(all, &unseen{part: part, below: pos.Unseen, id: pos.End, time: time.Now().UnixMilli(), cause: state.BySweep})
+		}
 	}
-	if err := p.sweep(ctx, ids, part.unseen(bound), end, time.Now().UnixMilli(), state.BySweep); err != nil {
-		return false, err
+	return all, done
+}
+
+// endSnapshot notes that the deletes of a snapshot are made, if it is the last one that has ended still.
+func (p *Pipeline) endSnapshot(ctx context.Context, g *unseen) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	part := g.part
+	if !p.stands(g) {
+		return nil
 	}
 	to := part.pos
 	to.Unseen, to.End, to.Generation = change.ID{}, change.ID{}, part.generation
 	if err := p.e.o.Store.Update(ctx, func(tx state.Tx) error { return tx.Advance(p.id, &part.pos, &to) }); err != nil {
-		return false, err
+		return err
 	}
 	// One by one: LastID and Offset are read by intake with no lock held.
 	part.pos.Unseen, part.pos.End = change.ID{}, change.ID{}
+	part.sweeping = false
 	p.d.wake()
-	return true, nil
+	return nil
 }
 
 // unsettled tells whether it is not known yet what a snapshot that has ended did not find, loading whether one goes on or is that.
@@ -118,57 +169,79 @@ func (p *Pipeline) anywhere(is func(*state.Position) bool) bool {
 	return false
 }
 
-// unseen tells of records whether they are a partition's and were last seen below an event.
-func (part *partition) unseen(below change.ID) func(*state.Shadow) bool {
-	return func(s *state.Shadow) bool {
-		return s.Partition == part.number && s.Key != nil && s.Seen.Compare(below) < 0
-	}
-}
-
-// sweep makes the deletes of those records that are unseen still, all at once: the guard has to see them before the first is sent.
-// The caller holds mu.
-func (p *Pipeline) sweep(ctx context.Context, ids []int64, unseen func(*state.Shadow) bool, id change.ID, at int64, cause state.Cause) error {
-	for some := range slices.Chunk(ids, sweepSize) {
-		err := p.update(ctx, "sweep.before_commit", "sweep.after_commit", func(u *unit) error {
-			if err := u.loadByID(some); err != nil {
-				return err
-			}
-			for _, r := range u.order {
-				if !unseen(r.sh) {
-					continue
-				}
-				if err := u.sweepAway(r, id, at, cause); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	p.d.wake()
-	return nil
-}
-
-// scan returns the IDs of some of all records, with no lock held: it takes seconds for a million.
-func (p *Pipeline) scan(ctx context.Context, which func(*state.Shadow) bool) (ids []int64, err error) {
+// find looks all records through for those that are unseen, with no lock held: it takes seconds for a million.
+func (p *Pipeline) find(ctx context.Context, all ...*unseen) error {
 	for after, more := int64(0), true; more; {
 		n := 0
 		if err := p.e.o.Store.View(ctx, func(tx state.Tx) error {
 			return tx.ScanShadows(p.id, after, sweepSize, func(s *state.Shadow) error {
 				n++
-				if after = s.ID; which(s) {
-					ids = append(ids, s.ID)
+				after = s.ID
+				for _, g := range all {
+					if g.is(s) {
+						g.ids = append(g.ids, s.ID)
+					}
 				}
 				return nil
 			})
 		}); err != nil {
-			return nil, err
+			return err
 		}
 		more = n == sweepSize
 	}
-	return ids, nil
+	return nil
+}
+
+// sweep makes the deletes of what was found and is unseen still, while the event stands; it returns how many. Others go on between
+// its transactions, but for deletes: the guard has to see all of them before the first is sent.
+func (p *Pipeline) sweep(ctx context.Context, g *unseen) (n int64, err error) {
+	for some := range slices.Chunk(g.ids, sweepSize) {
+		made, err := p.sweepSome(ctx, g, some)
+		if err != nil {
+			return n, err
+		}
+		n += made
+	}
+	return n, nil
+}
+
+func (p *Pipeline) sweepSome(ctx context.Context, g *unseen, ids []int64) (n int64, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.stands(g) {
+		return 0, nil
+	}
+	g.part.sweeping = g.part.sweeping || g.cause == state.BySweep
+	err = p.update(ctx, "sweep.before_commit", "sweep.after_commit", func(u *unit) error {
+		if err := u.loadByID(ids); err != nil {
+			return err
+		}
+		before := u.ledger.Taken
+		for _, r := range u.order {
+			if !g.is(r.sh) {
+				continue
+			}
+			if err := u.sweepAway(r, g.id, g.time, g.cause); err != nil {
+				return err
+			}
+		}
+		n = u.ledger.Taken - before
+		return nil
+	})
+	p.d.wake()
+	return n, err
+}
+
+// sweeping tells whether the deletes of a snapshot are being made. The caller holds mu.
+func (p *Pipeline) sweeping() bool {
+	p.partsMu.Lock()
+	defer p.partsMu.Unlock()
+	for _, part := range p.parts {
+		if part.sweeping && unsettled(&part.pos) {
+			return true
+		}
+	}
+	return false
 }
 
 // sweepAway makes a delete of a record that no event of its own deleted; that counts as an event.

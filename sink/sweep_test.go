@@ -3,6 +3,7 @@ package sink_test
 import (
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,11 +59,7 @@ func TestEndOfASnapshotIsNotForgotten(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			bubble(t, func(s *sink.Spec) { s.Guard.Deletes = sink.Quota{Share: -1, Count: -1} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 				p.fill(s, 1200) // more than one transaction of a sweep
-				p.point = func(name string) {
-					if name == point {
-						runtime.Goexit()
-					}
-				}
+				p.point = once(point)
 				s.marker(change.SnapshotBegin, "1")
 				s.begin()
 				s.read(customer(7), 7)
@@ -85,6 +82,69 @@ func TestEndOfASnapshotIsNotForgotten(t *testing.T) {
 			})
 		})
 	}
+}
+
+// once ends the goroutine that passes a failpoint first.
+func once(point string) func(string) {
+	var done atomic.Bool
+	return func(name string) {
+		if name == point && !done.Swap(true) {
+			runtime.Goexit()
+		}
+	}
+}
+
+// The process ends when the guard has seen a part of what a snapshot did not find, which it would let through.
+func TestGuardSeesAllThatASnapshotDidNotFind(t *testing.T) {
+	bubble(t, func(s *sink.Spec) { s.Guard.Deletes = sink.Quota{Share: -1, Count: 600} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 1200)
+		p.point = once("sweep.after_commit")
+		s.marker(change.SnapshotBegin, "1")
+		s.marker(change.SnapshotEnd, "1")
+		p.take(s, 100)
+		<-time.After(time.Minute)
+		if held := len(v.Live()); held != 1200 {
+			t.Errorf("%d are gone before the guard has seen all", 1200-held)
+		}
+		p.stop()
+		p.open()
+		p.settle()
+		if stops := p.engine.Guards(); len(stops) != 1 || stops[0].Queued != 1200 {
+			t.Errorf("guards: %+v", stops)
+		}
+		if live := len(v.Live()); live != 1200 {
+			t.Errorf("the app has %d records, want all", live)
+		}
+	})
+}
+
+// A table is emptied while what a snapshot of it did not find is being deleted: rows that are deleted afterwards do not wait for that.
+func TestTruncateInASweep(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 5)
+		p.point = once("sweep.before_commit")
+		s.marker(change.SnapshotBegin, "1")
+		s.marker(change.SnapshotEnd, "1")
+		p.take(s, 100)
+		<-time.After(time.Minute)
+		s.truncate()
+		s.begin()
+		s.insert(customer(6))
+		s.begin()
+		s.insert(customer(7))
+		p.take(s, 100)
+		p.settle()
+		s.begin()
+		s.delete(customer(6))
+		p.take(s, 100)
+		p.settle()
+		if live := v.Live(); live["6"] != nil || live["7"] == nil {
+			t.Errorf("the app has %v", live)
+		}
+		if stops := p.engine.Guards(); len(stops) != 1 || stops[0].Kind != "truncate" || stops[0].Queued != 5 {
+			t.Errorf("guards: %+v", stops)
+		}
+	})
 }
 
 // The answer to a change is lost, and the table is emptied before it is known whether the app has it.
