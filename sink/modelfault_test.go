@@ -154,7 +154,7 @@ func (m *model) settle() {
 		m.revive()
 		m.p.take(m.s, 50)
 		m.approve()
-		if m.purge && tries > 2 {
+		if (m.purge || m.reloads) && tries > 2 {
 			m.idle() // a move to a key that was forgotten between its halves
 		}
 		g, err := m.p.engine.Progress("crm", nil)

@@ -80,6 +80,7 @@ type PartitionStatus struct {
 	Next      int64 // offset
 	LastID    string
 	Snapshot  string // that has begun and not ended
+	Unsettled bool   // one has ended, and it is not known yet what it did not find
 }
 
 // Status returns the present state.
@@ -154,7 +155,7 @@ func (p *Pipeline) status() PipelineStatus {
 	p.partsMu.Lock()
 	defer p.partsMu.Unlock()
 	for n, part := range p.parts {
-		s.Partitions = append(s.Partitions, PartitionStatus{n, part.pos.Offset, part.pos.LastID.String(), part.pos.Snapshot})
+		s.Partitions = append(s.Partitions, PartitionStatus{n, part.pos.Offset, part.pos.LastID.String(), part.pos.Snapshot, unsettled(&part.pos)})
 		if part.blocked != "" {
 			s.Blocked = part.blocked
 		}

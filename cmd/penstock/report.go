@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -173,6 +174,8 @@ type partPosition struct {
 	Next      int64  `json:"next_offset"`
 	End       int64  `json:"end_offset"`
 	Snapshot  string `json:"snapshot,omitempty"`
+	// Unsettled: a snapshot has ended, and what it did not find is looked for.
+	Unsettled bool `json:"unsettled,omitempty"`
 }
 
 type eventLedger struct {
@@ -308,7 +311,7 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 				return err
 			}
 			return tx.Positions(kept.ID, func(pos state.Position) error {
-				at[pos.Partition] = sink.PartitionStatus{Partition: pos.Partition, Next: pos.Offset, Snapshot: pos.Snapshot}
+				at[pos.Partition] = sink.PartitionStatus{Partition: pos.Partition, Next: pos.Offset, Snapshot: pos.Snapshot, Unsettled: !pos.End.IsZero()}
 				return nil
 			})
 		}); err != nil {
@@ -332,8 +335,11 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 			return p, err
 		}
 		next := max(start, at[n].Next)
-		p.Where = append(p.Where, partPosition{Partition: n, Next: next, End: end, Snapshot: at[n].Snapshot})
+		p.Where = append(p.Where, partPosition{Partition: n, Next: next, End: end, Snapshot: at[n].Snapshot, Unsettled: at[n].Unsettled})
 		p.LagEvents += end - next
+		if at[n].Unsettled {
+			p.LagEvents++ // the end of the snapshot
+		}
 	}
 	return p, nil
 }
@@ -423,6 +429,9 @@ func (c *cli) writeReport(r *report) error {
 		}
 		e, k := p.Events, p.Keys
 		fmt.Fprintf(c.out, ", %d events behind, %d in flight, %d stopped by guards\n", p.LagEvents, p.InFlight, p.Guarded)
+		if slices.ContainsFunc(p.Where, func(w partPosition) bool { return w.Unsettled }) {
+			fmt.Fprint(c.out, "  a load has ended: records whose rows it did not find are looked for\n")
+		}
 		if p.Reread > 0 {
 			fmt.Fprintf(c.out, "  %d rows are read again from the source, since a change came without a value that is needed (they are among the rejected)\n", p.Reread)
 		}
