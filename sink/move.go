@@ -128,6 +128,9 @@ func sameCommit(a, b change.ID) bool { return a.Epoch() == b.Epoch() && a.Commit
 
 // turn takes in an event of a key whose turn it is. forced: nobody offers what it claims.
 func (u *unit) turn(partition int, t *taken, forced bool) error {
+	if err := u.sweepFirst(partition, t); err != nil {
+		return err
+	}
 	var r *rec
 	var err error
 	switch {

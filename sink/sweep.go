@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -143,7 +144,11 @@ func (p *Pipeline) endSnapshot(ctx context.Context, g *unseen) error {
 	}
 	to := part.pos
 	to.Unseen, to.End, to.Generation = change.ID{}, change.ID{}, part.generation
-	if err := p.e.o.Store.Update(ctx, func(tx state.Tx) error { return tx.Advance(p.id, &part.pos, &to) }); err != nil {
+	err := p.e.o.Store.Update(ctx, func(tx state.Tx) error { return tx.Advance(p.id, &part.pos, &to) })
+	if errors.Is(err, state.ErrStale) {
+		return nil // its new owner does it
+	}
+	if err != nil {
 		return err
 	}
 	// One by one: LastID and Offset are read by intake with no lock held.
@@ -151,6 +156,29 @@ func (p *Pipeline) endSnapshot(ctx context.Context, g *unseen) error {
 	part.sweeping = false
 	p.d.wake()
 	return nil
+}
+
+// sweepFirst has the record of an event's key go, if the event comes after a snapshot that did not find it and that is not known yet:
+// a key that another row takes is free then.
+func (u *unit) sweepFirst(partition int, t *taken) error {
+	pos, part := u.pos, u.p.partition(partition)
+	if pos == nil || pos.Partition != partition {
+		if part == nil {
+			return nil
+		}
+		pos = &part.pos
+	}
+	if !unsettled(pos) || t.id.Compare(pos.End) < 0 {
+		return nil
+	}
+	r, err := u.key(t.key)
+	if err != nil || r == nil || r.sh.Partition != partition || r.sh.Seen.Compare(pos.Unseen) >= 0 {
+		return err
+	}
+	if part != nil {
+		part.sweeping = true
+	}
+	return u.sweepAway(r, pos.End, u.now, state.BySweep)
 }
 
 // unsettled tells whether it is not known yet what a snapshot that has ended did not find, loading whether one goes on or is that.

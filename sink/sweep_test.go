@@ -84,6 +84,30 @@ func TestEndOfASnapshotIsNotForgotten(t *testing.T) {
 	}
 }
 
+// A row takes the key of one that a snapshot has just not found, and another one in the same commit.
+func TestKeyOfAGoneRowIsTaken(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
+		p.fill(s, 5)
+		before := v.Live()
+		s.marker(change.SnapshotBegin, "1")
+		s.begin()
+		for _, id := range []int{1, 2, 4, 5} {
+			s.read(customer(id), id)
+		}
+		s.marker(change.SnapshotEnd, "1")
+		s.begin()
+		two := func(id, ver int) change.Row { return row(id, "c2@x.test", "C", "pro", ver, 2) }
+		s.rekey(two(2, 1), two(3, 2))
+		s.rekey(two(3, 2), two(6, 3))
+		p.take(s, 100)
+		p.settle()
+		live := v.Live()
+		if len(live) != 4 || live["6"]["id"] != before["2"]["id"] || live["6"]["ident"] != "2" {
+			t.Errorf("the app has %v", live)
+		}
+	})
+}
+
 // once ends the goroutine that passes a failpoint first.
 func once(point string) func(string) {
 	var done atomic.Bool

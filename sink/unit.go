@@ -24,8 +24,9 @@ type unit struct {
 	verified state.Verify
 	edits    []Edit
 
-	between  *between // nil: as the pipeline has it
-	snapshot bool     // one is open in the partition: what it has seen must be known at its end
+	between  *between        // nil: as the pipeline has it
+	snapshot bool            // one is open in the partition: what it has seen must be known at its end
+	pos      *state.Position // of the partition that is taken in, up to here; nil for none
 
 	anew func(kept []byte, partition int) (*taken, error)
 

@@ -41,7 +41,7 @@ func (u *unit) take(part *partition, pos *state.Position, t *taken) error {
 		u.ledger.Filtered++
 		return err
 	}
-	u.snapshot = loading(pos)
+	u.snapshot, u.pos = loading(pos), pos
 	return u.turn(part.number, t, false)
 }
 
