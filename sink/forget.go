@@ -152,14 +152,19 @@ func (e *Engine) Forget(ctx context.Context, pipeline string, key []byte, erase 
 
 // purgeSoon purges as soon as no answer about the record is awaited.
 func (p *Pipeline) purgeSoon(ctx context.Context, key []byte, keep bool, done *Forgotten) (record int64, err error) {
-	begin := time.Now()
-	for end := begin.Add(forgetPatience); ; {
-		record, busy, err := p.purge(ctx, key, keep, time.Since(begin) < lateMost, done)
+	var cut time.Time // when a call was first seen to be unanswered
+	for end := time.Now().Add(forgetPatience); ; {
+		record, busy, err := p.purge(ctx, key, keep, cut.IsZero() || time.Since(cut) < lateMost, done)
 		if err != nil {
 			return 0, fmt.Errorf("forget: %w", err)
 		}
-		if !busy {
+		switch {
+		case busy == idle:
 			return record, nil
+		case busy == sending:
+			cut = time.Time{}
+		case cut.IsZero():
+			cut = time.Now()
 		}
 		if time.Now().After(end) {
 			return 0, errors.New("forget: the record is being sent, or its key changes at the moment: try again")
@@ -172,14 +177,23 @@ func (p *Pipeline) purgeSoon(ctx context.Context, key []byte, keep bool, done *F
 	}
 }
 
+// busy says why a record can't be purged now.
+type busy uint8
+
+const (
+	idle       busy = iota // it can
+	sending                // it is, or its key changes
+	unanswered             // a call was not answered, and may be carried out yet
+)
+
 // purge removes all but the history, and returns the record's ID. keep: what the app has stays known; late: a call that was not
 // answered may be carried out yet.
-func (p *Pipeline) purge(ctx context.Context, key []byte, keep, late bool, done *Forgotten) (record int64, busy bool, err error) {
+func (p *Pipeline) purge(ctx context.Context, key []byte, keep, late bool, done *Forgotten) (record int64, why busy, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range p.between.moves {
 		if m.Record != 0 && bytes.Equal(m.Key, key) {
-			return 0, true, nil
+			return 0, sending, nil
 		}
 	}
 	found := *done
@@ -188,8 +202,13 @@ func (p *Pipeline) purge(ctx context.Context, key []byte, keep, late bool, done 
 		if err != nil {
 			return err
 		}
-		if r != nil && (r.fl != nil || late && r.pd != nil && r.pd.Unknown && r.pd.Due > u.now) {
-			busy = true
+		switch {
+		case r == nil:
+		case r.fl != nil:
+			why = sending
+			return nil
+		case late && r.pd != nil && r.pd.Unknown && r.pd.Due > u.now:
+			why = unanswered
 			return nil
 		}
 		found.Before = found.Before || !done.started && u.isForgotten(key)
@@ -204,10 +223,10 @@ func (p *Pipeline) purge(ctx context.Context, key []byte, keep, late bool, done 
 		found.Record = true
 		return u.forgetRecord(r, keep, &found)
 	})
-	if err == nil && !busy {
+	if err == nil && why == idle {
 		*done = found
 	}
-	return record, busy, err
+	return record, why, err
 }
 
 func (u *unit) forgetRecord(r *rec, keep bool, found *Forgotten) error {

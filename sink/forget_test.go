@@ -92,13 +92,19 @@ func TestForgottenStaysForgotten(t *testing.T) {
 }
 
 func TestForgetErasesWhatWasSentWithNoAnswer(t *testing.T) {
-	for name, fault := range map[string]sinktest.Fault{"made": sinktest.DropAfter, "made later": sinktest.Late} {
+	for name, is := range map[string]struct {
+		fault sinktest.Fault
+		takes time.Duration
+	}{
+		"made": {sinktest.DropAfter, 0}, "made later": {sinktest.Late, 0}, "made later, after a long wait": {sinktest.Late, 5 * time.Second},
+	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 				n := 0
 				v.SetFault(func(int, sink.Action, []sink.Change) sinktest.Fault {
 					if n++; n == 1 {
-						return fault
+						<-time.After(is.takes)
+						return is.fault
 					}
 					return sinktest.Busy
 				})
