@@ -88,6 +88,7 @@ type model struct {
 	vers    map[string]int    // by app id: highest version seen
 	owner   map[string]string // ident by app id
 	marked  map[string]bool   // by app id: its row is gone, or left
+	emptied map[string]bool   // by ident: its row was truncated
 	crash   int               // in how many failpoints
 	dead    bool
 	faults  atomic.Bool
@@ -98,7 +99,7 @@ type model struct {
 type errCrash struct{ name string }
 
 func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), luck: rand.New(rand.NewPCG(seed, 2)), rows: map[int]*mrow{}, stale: map[int]bool{}, lost: map[int]bool{}, gone: map[int]bool{}, vers: map[string]int{}, owner: map[string]string{}, marked: map[string]bool{}}
+	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), luck: rand.New(rand.NewPCG(seed, 2)), rows: map[int]*mrow{}, stale: map[int]bool{}, lost: map[int]bool{}, gone: map[int]bool{}, vers: map[string]int{}, owner: map[string]string{}, marked: map[string]bool{}, emptied: map[string]bool{}}
 	m.v = sinktest.NewVendor("source_id", sink.Limits{Batch: 1 + m.rnd.IntN(12), Read: 5, Concurrent: 1 + m.rnd.IntN(4)})
 	if m.rnd.IntN(2) == 0 {
 		m.v.Bounds.Calls, m.v.Bounds.Window = 5, time.Second

@@ -126,6 +126,11 @@ func (m *model) unseen() {
 func (m *model) truncate() {
 	m.table.Lock()
 	defer m.table.Unlock()
+	m.mu.Lock()
+	for _, r := range m.rows {
+		m.emptied[itoa(r.ident)] = true
+	}
+	m.mu.Unlock()
 	clear(m.rows)
 	m.s.truncate()
 	m.logf("truncate")
