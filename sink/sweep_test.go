@@ -175,12 +175,12 @@ func TestTruncateInASweep(t *testing.T) {
 func TestApprovedTruncateOfWhatMayHaveBeenSent(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 		p.fill(s, 2)
-		v.Fault = func(int, sink.Action, []sink.Change) sinktest.Fault { return sinktest.DropAfter }
+		v.SetFault(func(int, sink.Action, []sink.Change) sinktest.Fault { return sinktest.DropAfter })
 		s.begin()
 		s.update(row(1, "c1@x.test", "New", "pro", 2, 1))
 		p.take(s, 100)
 		<-time.After(100 * time.Millisecond)
-		v.Fault = nil
+		v.SetFault(nil)
 		s.truncate()
 		p.take(s, 100)
 		for _, stop := range p.engine.Guards() {
