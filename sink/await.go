@@ -63,7 +63,7 @@ func (p *Pipeline) waitsFor(ctx context.Context) (all []ParentWait) {
 func (p *Pipeline) loading() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.anywhere(loading)
+	return p.anywhere(func(part *partition) bool { return loading(&part.pos) })
 }
 
 func (p *Pipeline) awaitSome(ctx context.Context, loading map[string]bool) (more bool, err error) {

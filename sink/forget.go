@@ -154,14 +154,14 @@ func (e *Engine) Forget(ctx context.Context, pipeline string, key []byte, erase 
 func (p *Pipeline) purgeSoon(ctx context.Context, key []byte, keep bool, done *Forgotten) (record int64, err error) {
 	var cut time.Time // when a call was first seen to be unanswered
 	for end := time.Now().Add(forgetPatience); ; {
-		record, busy, err := p.purge(ctx, key, keep, cut.IsZero() || time.Since(cut) < lateMost, done)
+		record, why, err := p.purge(ctx, key, keep, cut.IsZero() || time.Since(cut) < lateMost, done)
 		if err != nil {
 			return 0, fmt.Errorf("forget: %w", err)
 		}
 		switch {
-		case busy == idle:
+		case why == idle:
 			return record, nil
-		case busy == sending:
+		case why == sending:
 			cut = time.Time{}
 		case cut.IsZero():
 			cut = time.Now()

@@ -140,21 +140,18 @@ func (e *Engine) Guards() []GuardStop {
 
 // unknown counts what waits in a queue with Seq at most seq and may have been sent.
 func (u *unit) unknown(q state.Queue, seq int64) (n int64, err error) {
-	after, page := int64(0), sweepSize
-	for rows := page; rows == page; {
-		rows = 0
-		if err := u.tx.ScanPending(u.p.id, after, page, func(w *state.Pending) error {
+	err = scan(func(after int64, limit int) (last int64, rows int, err error) {
+		err = u.tx.ScanPending(u.p.id, after, limit, func(w *state.Pending) error {
 			rows++
-			after = w.Record
+			last = w.Record
 			if w.Queue == q && w.Seq <= seq && w.Unknown {
 				n++
 			}
 			return nil
-		}); err != nil {
-			return 0, err
-		}
-	}
-	return n, nil
+		})
+		return last, rows, err
+	})
+	return n, err
 }
 
 // Approve lets through what a listed guard held back when it was listed, and nothing queued

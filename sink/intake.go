@@ -71,7 +71,7 @@ func (p *Pipeline) Assign(ctx context.Context, topic string, number int, generat
 	if err != nil {
 		return 0, err
 	}
-	part.sweeping = unsettled(&part.pos) // some of its deletes may have been made
+	part.sweeping = part.pos.Unsettled() // some of its deletes may have been made
 	p.partsMu.Lock()
 	p.parts[number] = part
 	p.partsMu.Unlock()
@@ -332,7 +332,7 @@ func (p *Pipeline) takeSome(ctx context.Context, part *partition, some []taken, 
 		return err
 	}
 	part.pos = to
-	if unsettled(&to) {
+	if to.Unsettled() {
 		p.ends()
 	}
 	claim.release(claim.flights - len(flights))

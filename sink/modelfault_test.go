@@ -156,7 +156,7 @@ func (m *model) settle() {
 		m.p.take(m.s, 50)
 		m.approve()
 		if (m.purge || m.reloads) && tries > 2 {
-			m.idle() // a move to a key that was forgotten between its halves
+			m.idle() // a move to a key that was forgotten between its halves, or from one whose row is gone unseen
 		}
 		g, err := m.p.engine.Progress("crm", nil)
 		if err != nil {

@@ -155,7 +155,7 @@ func (p *Pipeline) status() PipelineStatus {
 	p.partsMu.Lock()
 	defer p.partsMu.Unlock()
 	for n, part := range p.parts {
-		s.Partitions = append(s.Partitions, PartitionStatus{n, part.pos.Offset, part.pos.LastID.String(), part.pos.Snapshot, unsettled(&part.pos)})
+		s.Partitions = append(s.Partitions, PartitionStatus{n, part.pos.Offset, part.pos.LastID.String(), part.pos.Snapshot, part.pos.Unsettled()})
 		if part.blocked != "" {
 			s.Blocked = part.blocked
 		}
@@ -221,7 +221,7 @@ func (e *Engine) Progress(pipeline string, goal map[int]int64) (Progress, error)
 			g.TakenIn = false
 		}
 	}
-	g.TakenIn = g.TakenIn && !p.anywhere(unsettled)
+	g.TakenIn = g.TakenIn && !p.anywhere(func(part *partition) bool { return part.pos.Unsettled() })
 	g.Waiting = p.ledger.Pending - (g.Guarded - p.queued[state.Guarded])
 	rereads, err := p.reselecting(context.Background())
 	if err != nil {

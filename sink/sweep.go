@@ -124,7 +124,7 @@ func (p *Pipeline) toEnd() (all []*unseen, done bool) {
 	done = true
 	for _, part := range p.parts {
 		switch pos := &part.pos; {
-		case !unsettled(pos):
+		case !pos.Unsettled():
 		case p.between.lateBefore(part.number, pos.End):
 			done = false
 		default:
@@ -161,36 +161,38 @@ func (p *Pipeline) endSnapshot(ctx context.Context, g *unseen) error {
 // sweepFirst has the record of an event's key go, if the event comes after a snapshot that did not find it and that is not known yet:
 // a key that another row takes is free then.
 func (u *unit) sweepFirst(partition int, t *taken) error {
-	pos, part := u.pos, u.p.partition(partition)
-	if pos == nil || pos.Partition != partition {
-		if part == nil {
-			return nil
-		}
-		pos = &part.pos
+	pos := u.pos
+	if pos != nil && pos.Partition == partition && !pos.Unsettled() {
+		return nil // nearly always
 	}
-	if !unsettled(pos) || t.id.Compare(pos.End) < 0 {
+	part := u.p.partition(partition)
+	if part == nil {
 		return nil
 	}
+	if pos == nil || pos.Partition != partition {
+		pos = &part.pos
+	}
+	if !pos.Unsettled() || t.id.Compare(pos.End) < 0 {
+		return nil
+	}
+	g := unseen{part: part, below: pos.Unseen}
 	r, err := u.key(t.key)
-	if err != nil || r == nil || r.sh.Partition != partition || r.sh.Seen.Compare(pos.Unseen) >= 0 {
+	if err != nil || r == nil || !g.is(r.sh) {
 		return err
 	}
-	if part != nil {
-		part.sweeping = true
-	}
+	part.sweeping = true
 	return u.sweepAway(r, pos.End, u.now, state.BySweep)
 }
 
-// unsettled tells whether it is not known yet what a snapshot that has ended did not find, loading whether one goes on or is that.
-func unsettled(pos *state.Position) bool { return !pos.End.IsZero() }
-func loading(pos *state.Position) bool   { return pos.Snapshot != "" || unsettled(pos) }
+// loading tells whether a snapshot goes on, or it is not known yet what it did not find.
+func loading(pos *state.Position) bool { return pos.Snapshot != "" || pos.Unsettled() }
 
-// anywhere tells whether something is so in a partition; the caller holds mu.
-func (p *Pipeline) anywhere(is func(*state.Position) bool) bool {
+// anywhere tells whether something is so of a partition; the caller holds mu.
+func (p *Pipeline) anywhere(is func(*partition) bool) bool {
 	p.partsMu.Lock()
 	defer p.partsMu.Unlock()
 	for _, part := range p.parts {
-		if is(&part.pos) {
+		if is(part) {
 			return true
 		}
 	}
@@ -199,12 +201,11 @@ func (p *Pipeline) anywhere(is func(*state.Position) bool) bool {
 
 // find looks all records through for those that are unseen, with no lock held: it takes seconds for a million.
 func (p *Pipeline) find(ctx context.Context, all ...*unseen) error {
-	for after, more := int64(0), true; more; {
-		n := 0
-		if err := p.e.o.Store.View(ctx, func(tx state.Tx) error {
-			return tx.ScanShadows(p.id, after, sweepSize, func(s *state.Shadow) error {
+	return scan(func(after int64, limit int) (last int64, n int, err error) {
+		err = p.e.o.Store.View(ctx, func(tx state.Tx) error {
+			return tx.ScanShadows(p.id, after, limit, func(s *state.Shadow) error {
 				n++
-				after = s.ID
+				last = s.ID
 				for _, g := range all {
 					if g.is(s) {
 						g.ids = append(g.ids, s.ID)
@@ -212,12 +213,9 @@ func (p *Pipeline) find(ctx context.Context, all ...*unseen) error {
 				}
 				return nil
 			})
-		}); err != nil {
-			return err
-		}
-		more = n == sweepSize
-	}
-	return nil
+		})
+		return last, n, err
+	})
 }
 
 // sweep makes the deletes of what was found and is unseen still, while the event stands; it returns how many. Others go on between
@@ -239,7 +237,9 @@ func (p *Pipeline) sweepSome(ctx context.Context, g *unseen, ids []int64) (n int
 	if !p.stands(g) {
 		return 0, nil
 	}
-	g.part.sweeping = g.part.sweeping || g.cause == state.BySweep
+	if g.cause == state.BySweep {
+		g.part.sweeping = true
+	}
 	err = p.update(ctx, "sweep.before_commit", "sweep.after_commit", func(u *unit) error {
 		if err := u.loadByID(ids); err != nil {
 			return err
@@ -262,14 +262,7 @@ func (p *Pipeline) sweepSome(ctx context.Context, g *unseen, ids []int64) (n int
 
 // sweeping tells whether the deletes of a snapshot are being made. The caller holds mu.
 func (p *Pipeline) sweeping() bool {
-	p.partsMu.Lock()
-	defer p.partsMu.Unlock()
-	for _, part := range p.parts {
-		if part.sweeping && unsettled(&part.pos) {
-			return true
-		}
-	}
-	return false
+	return p.anywhere(func(part *partition) bool { return part.sweeping && part.pos.Unsettled() })
 }
 
 // sweepAway makes a delete of a record that no event of its own deleted; that counts as an event.

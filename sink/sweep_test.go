@@ -72,6 +72,9 @@ func TestEndOfASnapshotIsNotForgotten(t *testing.T) {
 				if g, err := p.engine.Progress("crm", nil); err != nil || g.CaughtUp() {
 					t.Errorf("it says %+v, %v before it knows what is gone", g, err)
 				}
+				if !p.status().Partitions[0].Unsettled {
+					t.Error("its status does not say that the end of the snapshot is not done with")
+				}
 				p.stop()
 				p.point = nil
 				p.open()
@@ -118,15 +121,21 @@ func once(point string) func(string) {
 	}
 }
 
+// cutSweep ends a snapshot that finds nothing, and the goroutine that looks for what is gone at a failpoint.
+func (p *plant) cutSweep(s *shop, point string) {
+	p.t.Helper()
+	p.point = once(point)
+	s.marker(change.SnapshotBegin, "1")
+	s.marker(change.SnapshotEnd, "1")
+	p.take(s, 100)
+	<-time.After(time.Minute)
+}
+
 // The process ends when the guard has seen a part of what a snapshot did not find, which it would let through.
 func TestGuardSeesAllThatASnapshotDidNotFind(t *testing.T) {
 	bubble(t, func(s *sink.Spec) { s.Guard.Deletes = sink.Quota{Share: -1, Count: 600} }, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 		p.fill(s, 1200)
-		p.point = once("sweep.after_commit")
-		s.marker(change.SnapshotBegin, "1")
-		s.marker(change.SnapshotEnd, "1")
-		p.take(s, 100)
-		<-time.After(time.Minute)
+		p.cutSweep(s, "sweep.after_commit")
 		if held := len(v.Live()); held != 1200 {
 			t.Errorf("%d are gone before the guard has seen all", 1200-held)
 		}
@@ -146,11 +155,7 @@ func TestGuardSeesAllThatASnapshotDidNotFind(t *testing.T) {
 func TestTruncateInASweep(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, p *plant, s *shop, v *sinktest.Vendor) {
 		p.fill(s, 5)
-		p.point = once("sweep.before_commit")
-		s.marker(change.SnapshotBegin, "1")
-		s.marker(change.SnapshotEnd, "1")
-		p.take(s, 100)
-		<-time.After(time.Minute)
+		p.cutSweep(s, "sweep.before_commit")
 		s.truncate()
 		s.begin()
 		s.insert(customer(6))

@@ -51,6 +51,9 @@ type Position struct {
 	Unseen, End change.ID
 }
 
+// Unsettled tells whether a snapshot has ended here and it is not known yet what it did not find.
+func (p *Position) Unsettled() bool { return !p.End.IsZero() }
+
 // Standing is what is known of the app's side of a record.
 type Standing uint8
 

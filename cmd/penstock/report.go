@@ -174,8 +174,7 @@ type partPosition struct {
 	Next      int64  `json:"next_offset"`
 	End       int64  `json:"end_offset"`
 	Snapshot  string `json:"snapshot,omitempty"`
-	// Unsettled: a snapshot has ended, and what it did not find is looked for.
-	Unsettled bool `json:"unsettled,omitempty"`
+	Unsettled bool   `json:"unsettled,omitempty"` // a snapshot has ended, and what it did not find is looked for
 }
 
 type eventLedger struct {
@@ -311,7 +310,7 @@ func (rt *plant) pipelineReport(ctx context.Context, st *sink.PipelineStatus) (p
 				return err
 			}
 			return tx.Positions(kept.ID, func(pos state.Position) error {
-				at[pos.Partition] = sink.PartitionStatus{Partition: pos.Partition, Next: pos.Offset, Snapshot: pos.Snapshot, Unsettled: !pos.End.IsZero()}
+				at[pos.Partition] = sink.PartitionStatus{Partition: pos.Partition, Next: pos.Offset, Snapshot: pos.Snapshot, Unsettled: pos.Unsettled()}
 				return nil
 			})
 		}); err != nil {
